@@ -1,0 +1,1 @@
+"""The steps of the pipeline, one module each, and the nouns that they share."""

@@ -1,0 +1,137 @@
+"""The command line: one verb, one step.
+
+- Each verb's flags are the settings that its step reads, made from the settings model.
+- A step is `jobs.<step>.run(settings, **arguments)` and returns what it did as a flat dict.
+- Exit 0 on success, 2 on bad usage or bad input with one line; never a bare traceback for either.
+
+Trade-off: steps are imported when called, so that `nightrank --help` starts at once.
+"""
+
+import importlib
+import json
+import logging
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from jobs.settings import Settings, load_settings
+from models.errors import InputError
+
+Command = Callable[..., dict[str, Any]]
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(package_name="nightrank")
+def cli() -> None:
+    """Nightly recommendations from a fine-tuned language model, delivered as SQL tables."""
+
+
+def verb(name: str, help_text: str, *parameters: click.Parameter, module: str = "") -> None:
+    """Add the command `name`, which runs `jobs.<module or name>.run`."""
+
+    def call(config: Path | None, as_json: bool, **given: Any) -> None:
+        flags = {key: given.pop(key) for key in Settings.names_for(name)}
+        settings = load_settings(config, flags)
+        step = importlib.import_module(f"jobs.{module or name.replace('-', '_')}")
+        show(step.run(settings.values, **given), as_json)
+
+    own = [
+        click.Option(["--config"], type=click.Path(path_type=Path), help="Settings file (TOML)."),
+        click.Option(["--json", "as_json"], is_flag=True, help="Print the result as JSON."),
+    ]
+    options = [_option(setting_name) for setting_name in Settings.names_for(name)]
+    cli.add_command(
+        click.Command(name, callback=call, params=[*parameters, *own, *options], help=help_text)
+    )
+
+
+def _option(name: str) -> click.Option:
+    field = Settings.model_fields[name]
+    return click.Option(
+        [f"--{name.replace('_', '-')}", name],
+        help=f"{field.description} [default: {field.default}]",
+    )
+
+
+def show(result: dict[str, Any], as_json: bool) -> None:
+    """Print a step's result: JSON for programs, `text` or aligned lines for people."""
+    text = result.pop("text", None)
+    if as_json:
+        click.echo(json.dumps(result, default=str, ensure_ascii=False, indent=2))
+    elif text is not None:
+        click.echo(text)
+    else:
+        width = max(map(len, result), default=0)
+        for key, value in result.items():
+            click.echo(f"{key:<{width}}  {value}")
+
+
+RUN_DATE = click.Option(
+    ["--run-date"], help="Night, YYYY-MM-DD. [default: the day after the newest interaction]"
+)
+VERSION = click.Option(["--model-version"], help="Model version. [default: the candidate]")
+
+verb("ingest", "Check SOURCE and merge it into the tables.", click.Argument(["source"]))
+verb("train", "Fine-tune the language model; write a candidate version.")
+verb("export", "Prune, export through Optimum, quantise, and gate on parity.", VERSION)
+verb(
+    "evaluate",
+    "Report the ranking quality of a version.",
+    click.Option(["--split"], default="warm", show_default=True, help="Split to report."),
+    VERSION,
+)
+verb(
+    "promote",
+    "Make VERSION (default: the candidate) the champion, if the gate lets it.",
+    click.Argument(["version"], required=False),
+)
+verb("score", "Score every user-item pair; stage each user's top k.", RUN_DATE)
+verb("publish", "Audit the staged night and make it visible in one commit.", RUN_DATE)
+verb(
+    "rollback",
+    "Point the view at an earlier night.",
+    click.Option(["--to"], help="Night, YYYY-MM-DD. [default: the one before]"),
+)
+verb("sql", "Query the tables; no cluster needed.", click.Argument(["query"]))
+verb("models", "List the versions, their metrics and which is champion.", module="registry")
+
+
+@cli.command("show-config", help="Print every setting, its value and where it came from.")
+@click.option("--config", type=click.Path(path_type=Path), help="Settings file (TOML).")
+@click.option("--warehouse", help=Settings.model_fields["warehouse"].description)
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+def show_config(config: Path | None, warehouse: str | None, as_json: bool) -> None:
+    """Print the merged settings."""
+    loaded = load_settings(config, {"warehouse": warehouse})
+    values = loaded.values.model_dump()
+    rows = {name: {"value": values[name], "origin": loaded.origins[name]} for name in values}
+    lines = {name: f"{row['value']!s:<24} {row['origin']}" for name, row in rows.items()}
+    show(rows if as_json else lines, as_json)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line and exit with 0, or with 2 and one line on bad usage or bad input."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    try:
+        cli.main(arguments, prog_name="nightrank", standalone_mode=False)
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message())
+        sys.exit(2)
+    except click.ClickException as error:
+        sys.exit(_refuse(error.format_message()))
+    except InputError as error:
+        sys.exit(_refuse(str(error)))
+    except click.Abort:
+        sys.exit(_refuse("interrupted"))
+
+
+def _refuse(message: str) -> int:
+    click.echo("nightrank: " + " ".join(message.split()), err=True)
+    return 2
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,144 @@
+"""Every setting, defined once: type, default, bounds, help text and the steps that read it.
+
+- The fields of `Settings` make the command-line flags, the keys of `nightrank.toml`, the
+  `NIGHTRANK_*` environment variables and the form that Airflow shows for a manual retrain.
+- Precedence, lowest first: default, file, environment, flag. The origin of each value is kept.
+- An unknown key is an error in each of the three places.
+
+Trade-off: one flat model. A name is the same word everywhere, at the price of longer names.
+"""
+
+import os
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from models.errors import InputError
+
+ENVIRONMENT_PREFIX = "NIGHTRANK_"
+DEFAULT_FILE = "nightrank.toml"
+
+EVERY_STEP = "every"
+
+
+def setting(default: Any, help_text: str, *steps: str, **bounds: Any) -> Any:
+    """Declare a setting with its help text and the steps whose commands take its flag."""
+    return Field(
+        default,
+        description=help_text,
+        validate_default=True,
+        json_schema_extra={"steps": list(steps)},
+        **bounds,
+    )
+
+
+class Settings(BaseModel):
+    """All settings of nightrank, checked once, immutable afterwards."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    # where things are
+    warehouse: str = setting(
+        "warehouse", "Folder or URI of the Delta tables and model versions.", EVERY_STEP,
+        min_length=1,
+    )
+    reports: str = setting(
+        "reports", "Folder of the reports.", "export", "evaluate", "train", min_length=1
+    )
+    mlflow_tracking_uri: str = setting(
+        "", "MLflow store; empty: SQLite under the warehouse.",
+        "train", "export", "evaluate", "promote", "models", "score", "publish",
+    )
+    spark_master: str = setting(
+        "local[*]", "Spark's master; a master given by spark-submit wins.",
+        "ingest", "evaluate", "score", "publish", min_length=1,
+    )
+    spark_memory: str = setting(
+        "3g", "Memory of Spark's driver, as Spark writes it.", "ingest", "evaluate", "score",
+        "publish", pattern=r"^[1-9][0-9]*[mg]$",
+    )
+    # data
+    positive_threshold: float = setting(
+        4.0, "An interaction with at least this value is a positive.", "train", "evaluate",
+        allow_inf_nan=False,
+    )  # fmt: skip
+    seed: int = setting(
+        0, "Seed of everything random.", "train", "export", "evaluate", ge=0, le=2**31 - 1
+    )
+
+    @classmethod
+    def names_for(cls, step: str) -> list[str]:
+        """Return the names of the settings whose flags the command `step` takes."""
+        return [name for name in cls.model_fields if {EVERY_STEP, step} & set(steps_of(name))]
+
+
+def steps_of(name: str) -> list[str]:
+    """Return the steps that read the setting `name`."""
+    extra = Settings.model_fields[name].json_schema_extra
+    steps = extra["steps"] if isinstance(extra, dict) else []
+    return [str(step) for step in steps] if isinstance(steps, list) else []
+
+
+@dataclass(frozen=True)
+class LoadedSettings:
+    """The settings and where each value came from."""
+
+    values: Settings
+    origins: dict[str, str]
+
+
+def load_settings(
+    file: Path | None = None,
+    flags: Mapping[str, Any] | None = None,
+    environment: Mapping[str, str] | None = None,
+) -> LoadedSettings:
+    """Merge defaults, file, environment and flags into checked settings.
+
+    `file` None means `nightrank.toml` in the working folder, where there is one.
+    Raises InputError that names the key, its origin and the bound that it broke.
+    """
+    merged: dict[str, Any] = {}
+    origins = dict.fromkeys(Settings.model_fields, "default")
+    for origin, layer in (
+        _file_layer(file),
+        ("environment", _environment_layer(os.environ if environment is None else environment)),
+        ("flag", {name: value for name, value in (flags or {}).items() if value is not None}),
+    ):
+        for name, value in layer.items():
+            if name not in origins:
+                known = ", ".join(sorted(Settings.model_fields))
+                raise InputError(f"unknown setting `{name}` in {origin}; known: {known}")
+            merged[name], origins[name] = value, origin
+    try:
+        return LoadedSettings(Settings(**merged), origins)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = str(first["loc"][0])
+        raise InputError(
+            f"setting `{name}` from {origins[name]}: {first['msg']}, got {first['input']!r}"
+        ) from error
+
+
+def _file_layer(file: Path | None) -> tuple[str, dict[str, Any]]:
+    path = Path(DEFAULT_FILE) if file is None else file
+    if file is None and not path.exists():
+        return str(path), {}
+    try:
+        return str(path), tomllib.loads(path.read_text("utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"settings file {path} can't be read: {error}") from error
+    except tomllib.TOMLDecodeError as error:
+        raise InputError(f"settings file {path} is no TOML: {error}") from error
+
+
+def _environment_layer(environment: Mapping[str, str]) -> dict[str, str]:
+    prefix = len(ENVIRONMENT_PREFIX)
+    return {
+        name[prefix:].lower(): value
+        for name, value in environment.items()
+        if name.startswith(ENVIRONMENT_PREFIX)
+    }

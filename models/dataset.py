@@ -1,0 +1,89 @@
+"""The data as arrays: what every split, baseline, network and scorer takes.
+
+- `Catalogue`: items in catalogue order (their order decides ties and the cold split).
+- `Interactions`: parallel arrays of user rows, item rows, values and times.
+- `History`: what one user has done, oldest first.
+
+Trade-off: rows (int64 positions) instead of ids make everything a numpy index; the ids stand
+beside them once.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Rows = NDArray[np.int64]
+Factors = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Catalogue:
+    """Items in catalogue order: numeric ids by number, then the others by text."""
+
+    item_ids: tuple[str, ...]
+    titles: tuple[str, ...]
+    texts: tuple[str, ...]
+    available: NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Interactions:
+    """Parallel arrays [n] in the order of the source; `time` in seconds since 1970."""
+
+    user: Rows
+    item: Rows
+    value: NDArray[np.float64]
+    time: NDArray[np.float64]
+    n_users: int
+    n_items: int
+
+    def __len__(self) -> int:
+        return len(self.user)
+
+    def take(self, selection: NDArray[np.bool_] | Rows) -> "Interactions":
+        """Return the selected interactions, in the order of `selection`."""
+        return Interactions(
+            self.user[selection],
+            self.item[selection],
+            self.value[selection],
+            self.time[selection],
+            self.n_users,
+            self.n_items,
+        )
+
+    def positives(self, threshold: float) -> "Interactions":
+        """Return the interactions whose value is at or above `threshold`."""
+        return self.take(self.value >= threshold)
+
+
+@dataclass(frozen=True)
+class History:
+    """One user's interactions [h], oldest first."""
+
+    item: Rows
+    value: NDArray[np.float64]
+    time: NDArray[np.float64]
+
+
+def histories(interactions: Interactions, users: Rows) -> list[History]:
+    """Return the history of each of `users` [u], oldest first, ties in source order."""
+    order = np.lexsort((interactions.time, interactions.user))
+    start = np.searchsorted(interactions.user[order], users, side="left")
+    end = np.searchsorted(interactions.user[order], users, side="right")
+    return [
+        History(interactions.item[rows], interactions.value[rows], interactions.time[rows])
+        for rows in (order[a:b] for a, b in zip(start, end, strict=True))
+    ]
+
+
+def catalogue_order(ids: Sequence[str]) -> list[int]:
+    """Return the positions of `ids` in catalogue order: numbers by value, then texts."""
+
+    def key(position: int) -> tuple[bool, int, str]:
+        text = ids[position]
+        numeric = text.isascii() and text.isdigit()
+        return (not numeric, int(text) if numeric else 0, text)
+
+    return sorted(range(len(ids)), key=key)
