@@ -1,0 +1,30 @@
+# People and CI call the same targets; a target of more than two lines is a script in scripts/.
+.PHONY: setup demo test lint format airflow bench lock clean
+.DEFAULT_GOAL := setup
+
+setup:  ## Python packages, Java and Delta's JARs; seconds when they are there
+	@bash scripts/setup.sh
+
+demo: setup  ## the whole pipeline on MovieLens-100K, then the result by SQL
+	@bash scripts/demo.sh
+
+test: setup  ## the whole test suite; ARGS go to pytest
+	@.venv/bin/python -m pytest $(ARGS)
+
+lint: setup  ## format, rules, types, import contracts
+	@bash scripts/lint.sh
+
+format: setup  ## what ruff can mend by itself
+	@.venv/bin/ruff format . && .venv/bin/ruff check --fix .
+
+airflow: setup  ## Airflow with the DAGs, on localhost
+	@bash scripts/airflow.sh
+
+bench: setup  ## the speed comparisons, into reports/
+	@.venv/bin/python -m jobs.bench
+
+lock: setup  ## compile requirements.lock from pyproject.toml
+	@bash scripts/lock.sh
+
+clean:  ## remove what was built; the warehouse and the reports stay
+	rm -rf .venv .deps .airflow .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info
