@@ -1,0 +1,65 @@
+"""Every night, and after each new champion: the top k of every user, published atomically."""
+
+from datetime import timedelta
+
+from airflow.sdk import DAG, AssetOrTimeSchedule, CronTriggerTimetable
+
+from steps import (
+    CHAMPION,
+    DEFAULTS,
+    RECOMMENDATIONS,
+    RUN_DATE_FIELD,
+    SOURCE_FIELD,
+    START,
+    WRITER_POOL,
+    form,
+    spark_step,
+    step,
+)
+
+DOC = """
+### nightly
+
+`ingest >> score >> publish`: new ratings in, every user-item pair scored by the champion, the
+top k staged, audited, and made visible in one commit.
+
+- **The night** is the field `run_date`, else the date of the run. The same night again gives
+  the same rows, so a red task can be cleared and an earlier night repeated at any time.
+- **Two wake-ups:** the clock, and the asset `champion`. An asset event is no fact: `score`
+  looks the champion up itself, and a doubled event ends in the same published night.
+- **No champion yet:** `score` ends with exit code 2. Run `retrain` first.
+- **Back to an earlier night:** `nightrank rollback [--to DATE]`; no DAG run is needed.
+"""
+
+with DAG(
+    "nightly",
+    description="Score all pairs and publish the night",
+    doc_md=DOC,
+    schedule=AssetOrTimeSchedule(
+        timetable=CronTriggerTimetable("0 3 * * *", timezone="UTC"), assets=[CHAMPION]
+    ),
+    start_date=START,
+    catchup=False,
+    max_active_runs=1,
+    default_args=DEFAULTS,
+    params=form("nightly", source=SOURCE_FIELD, run_date=RUN_DATE_FIELD),
+    tags=["nightrank"],
+):
+    ingest = step(
+        "nightly",
+        "ingest",
+        '-- "$SOURCE"',
+        pool=WRITER_POOL,
+        execution_timeout=timedelta(hours=1),
+    )
+    score = spark_step("nightly", "score", pool=WRITER_POOL, execution_timeout=timedelta(hours=4))
+    publish = step(
+        "nightly",
+        "publish",
+        '"--run-date=$RUN_DATE"',
+        pool=WRITER_POOL,
+        outlets=[RECOMMENDATIONS],
+        execution_timeout=timedelta(minutes=30),
+    )
+
+    ingest >> score >> publish

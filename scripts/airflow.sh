@@ -1,0 +1,101 @@
+#!/usr/bin/env bash
+# Airflow with the project's DAGs: state in .airflow, tasks on .venv, one page on localhost.
+#   scripts/airflow.sh                         serve; Ctrl-C ends everything
+#   scripts/airflow.sh dags test nightly ...   any other Airflow command, same surroundings
+# What Airflow's own variables say already, AIRFLOW__API__PORT=8081 for one, wins.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+say() { echo "airflow: $*" >&2; }
+
+surroundings() {
+  export PATH="$PWD/.venv/bin:$PATH"
+  JAVA_HOME=$(python -m jobs.java)
+  export JAVA_HOME
+  export SPARK_LOCAL_IP=${SPARK_LOCAL_IP:-127.0.0.1}
+  export AIRFLOW_HOME=${AIRFLOW_HOME:-$PWD/.airflow}
+  export AIRFLOW__CORE__DAGS_FOLDER=${AIRFLOW__CORE__DAGS_FOLDER:-$PWD/dags}
+  export PYTHONPATH="$AIRFLOW__CORE__DAGS_FOLDER${PYTHONPATH:+:$PYTHONPATH}"
+  export AIRFLOW__CORE__LOAD_EXAMPLES=${AIRFLOW__CORE__LOAD_EXAMPLES:-False}
+  export AIRFLOW__CORE__PARALLELISM=${AIRFLOW__CORE__PARALLELISM:-4}
+  export AIRFLOW__CORE__AUTH_MANAGER=airflow.api_fastapi.auth.managers.simple.simple_auth_manager.SimpleAuthManager
+  export AIRFLOW__API__HOST=${AIRFLOW__API__HOST:-127.0.0.1}
+  export AIRFLOW__API__PORT=${AIRFLOW__API__PORT:-8080}
+  export AIRFLOW__API__BASE_URL=${AIRFLOW__API__BASE_URL:-http://localhost:$AIRFLOW__API__PORT}
+  export AIRFLOW_CONN_SPARK_DEFAULT=${AIRFLOW_CONN_SPARK_DEFAULT:-'{"conn_type": "spark", "host": "local[*]"}'}
+}
+
+# A second call finds its database as it should be, and asks only that.
+prepare() {
+  umask 077
+  mkdir -p "$AIRFLOW_HOME"
+  airflow db migrate >"$AIRFLOW_HOME/migrate.log" 2>&1 || {
+    cat "$AIRFLOW_HOME/migrate.log" >&2
+    return 1
+  }
+  cat >"$AIRFLOW_HOME/pools.json" <<'POOLS'
+{"gpu": {"slots": 1, "description": "one training at a time", "include_deferred": false},
+ "delta_writer": {"slots": 1, "description": "one writer of the tables", "include_deferred": false}}
+POOLS
+  airflow pools import "$AIRFLOW_HOME/pools.json" >/dev/null
+}
+
+refuse_taken_port() {
+  if (exec 3<>"/dev/tcp/127.0.0.1/$AIRFLOW__API__PORT") 2>/dev/null; then
+    say "port $AIRFLOW__API__PORT is taken: end what listens there, or choose another:" \
+      "AIRFLOW__API__PORT=8081 make airflow"
+    return 1
+  fi
+}
+
+parts=()
+start() {
+  airflow "$@" >>"$AIRFLOW_HOME/$1.log" 2>&1 &
+  parts+=("$!")
+}
+
+# shellcheck disable=SC2329  # by the trap
+finish() {
+  trap '' INT TERM
+  say "ending"
+  kill -TERM "${parts[@]}" 2>/dev/null || true
+  wait
+}
+
+# Address, user and password, as soon as the page answers.
+announce() {
+  python - "$AIRFLOW_HOME/simple_auth_manager_passwords.json.generated" <<'ANNOUNCE'
+import json, os, sys, time, urllib.request
+
+address = os.environ["AIRFLOW__API__BASE_URL"]
+for _ in range(300):
+    try:
+        urllib.request.urlopen(f"{address}/api/v2/monitor/health", timeout=5)
+        break
+    except OSError:
+        time.sleep(1)
+print(f"airflow: ready at {address}")
+for user, password in json.load(open(sys.argv[1])).items():
+    print(f"airflow: user {user}, password {password}")
+print("airflow: Ctrl-C ends everything", flush=True)
+ANNOUNCE
+}
+
+surroundings
+if [ "$#" -gt 0 ]; then
+  [ -f "$AIRFLOW_HOME/airflow.db" ] || prepare
+  exec airflow "$@"
+fi
+refuse_taken_port
+say "preparing $AIRFLOW_HOME"
+prepare
+trap finish EXIT
+trap 'exit 130' INT TERM
+start api-server
+start scheduler --skip-serve-logs
+start dag-processor
+start triggerer --skip-serve-logs
+announce &
+wait -n "${parts[@]}" || true
+say "a part ended by itself: its log is in $AIRFLOW_HOME"
+exit 1
