@@ -41,12 +41,9 @@ def read_dataset(warehouse: Warehouse, versions: dict[str, int] | None = None) -
     `items` is absent or empty, or when an interaction's item is not among the items.
     """
     pinned = _pin(warehouse, versions or {})
-    items = _sorted_items(warehouse.read(ITEMS, pinned[ITEMS]))
-    if not items.num_rows:
-        raise InputError(
-            f"table `{ITEMS}` under {warehouse.root} is empty: run `nightrank ingest SOURCE` first"
-        )
-    item_ids = _strings(items, "item_id")
+    items = _sorted_items(warehouse, pinned[ITEMS])
+    catalogue = _catalogue(items)
+    item_ids = list(catalogue.item_ids)
     columns = ["user_id", "item_id", "value", "ts"]
     events = warehouse.read(INTERACTIONS, pinned[INTERACTIONS], columns)
     known = _known_users(warehouse, pinned)
@@ -54,12 +51,7 @@ def read_dataset(warehouse: Warehouse, versions: dict[str, int] | None = None) -
     user_ids = [everyone[row] for row in catalogue_order(everyone)]
     nobody: tuple[str, dict[str, str]] = ("", {})
     return Dataset(
-        catalogue=Catalogue(
-            item_ids=tuple(item_ids),
-            titles=tuple(_strings(items, "title")),
-            texts=tuple(_strings(items, "text")),
-            available=np.asarray(items["available"].to_pylist(), dtype=np.bool_),
-        ),
+        catalogue=catalogue,
         interactions=_interactions(events, user_ids, item_ids, pinned),
         user_ids=tuple(user_ids),
         profiles=tuple(known.get(user, nobody)[0] for user in user_ids),
@@ -67,6 +59,11 @@ def read_dataset(warehouse: Warehouse, versions: dict[str, int] | None = None) -
         item_attributes=tuple(_attributes(items)),
         versions=pinned,
     )
+
+
+def read_catalogue(warehouse: Warehouse, version: int) -> Catalogue:
+    """Return the items alone, as they stand at `version`; InputError when there are none."""
+    return _catalogue(_sorted_items(warehouse, version))
 
 
 def _pin(warehouse: Warehouse, versions: dict[str, int]) -> dict[str, int]:
@@ -77,7 +74,21 @@ def _pin(warehouse: Warehouse, versions: dict[str, int]) -> dict[str, int]:
     return {name: versions[name] if name in versions else warehouse.version(name) for name in names}
 
 
-def _sorted_items(items: pa.Table) -> pa.Table:
+def _catalogue(items: pa.Table) -> Catalogue:
+    return Catalogue(
+        item_ids=tuple(_strings(items, "item_id")),
+        titles=tuple(_strings(items, "title")),
+        texts=tuple(_strings(items, "text")),
+        available=np.asarray(items["available"].to_pylist(), dtype=np.bool_),
+    )
+
+
+def _sorted_items(warehouse: Warehouse, version: int) -> pa.Table:
+    items = warehouse.read(ITEMS, version)
+    if not items.num_rows:
+        raise InputError(
+            f"table `{ITEMS}` under {warehouse.root} is empty: run `nightrank ingest SOURCE` first"
+        )
     return items.take(pa.array(catalogue_order(_strings(items, "item_id")), pa.int64()))
 
 
