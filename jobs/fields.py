@@ -1,0 +1,115 @@
+"""What the text of one field means: typed values, and the reasons against a row.
+
+- Each function takes the field's text as a Spark column and returns the typed column and reasons,
+  which are null where there is nothing to object.
+- Identifiers, titles and texts are kept to the letter; numbers must be finite; times are seconds
+  since 1970 or ISO 8601, in UTC where no zone is given, from 1970 up to 2100.
+
+Trade-off: `try_cast` everywhere: a field that can't be read is null and has a reason, instead of an
+error in the middle of a job.
+"""
+
+from pyspark.sql import Column
+from pyspark.sql import functions as fn
+
+END_OF_TIME = 4_102_444_800  # 2100-01-01, in seconds
+_ISO = r"^\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}.*)?$"
+_INFINITY = float("inf")
+
+Named = list[tuple[str, Column]]  # an attribute's name and its text
+
+
+def identifier(text: Column, name: str) -> tuple[Column, list[Column]]:
+    """Return the identifier as it is; it may hold any character but not be blank."""
+    return text, [
+        fn.when(fn.trim(fn.coalesce(text, fn.lit(""))) == "", f"{name} is empty"),
+        fn.when(text.contains("\ufffd"), f"{name} is not valid UTF-8"),
+    ]
+
+
+def value(text: Column | None) -> tuple[Column, list[Column]]:
+    """Return the finite number; 1 in every row where the source has no such column."""
+    if text is None:  # implicit feedback: that it happened is all there is
+        return fn.lit(1.0), []
+    number = _number(text)
+    return number, [fn.when(number.isNull(), "value is not a finite number")]
+
+
+def timestamp(text: Column) -> tuple[Column, list[Column]]:
+    """Return the moment, to the microsecond."""
+    seconds = _number(text)
+    iso = fn.unix_micros(fn.when(text.rlike(_ISO), text.try_cast("timestamp")))
+    within = (seconds >= 0) & (seconds < END_OF_TIME)
+    micros = fn.coalesce(fn.when(within, fn.round(seconds * 1e6).cast("bigint")), iso)
+    moment = fn.when((micros >= 0) & (micros < END_OF_TIME * 10**6), fn.timestamp_micros(micros))
+    readable = seconds.isNotNull() | iso.isNotNull()
+    return moment, [
+        fn.when(~readable, "ts is neither seconds since 1970 nor an ISO 8601 time"),
+        fn.when(readable & moment.isNull(), "ts is not between 1970-01-01 and 2100-01-01"),
+    ]
+
+
+def available(text: Column | None) -> tuple[Column, list[Column]]:
+    """Return the flag; true where nothing is said."""
+    if text is None:
+        return fn.lit(True), []
+    filled = fn.coalesce(fn.nullif(text, fn.lit("")), fn.lit("true"))
+    flag = filled.try_cast("boolean")
+    return flag, [fn.when(flag.isNull(), "available is neither true nor false")]
+
+
+def features(text: Column | None) -> tuple[Column, list[Column]]:
+    """Return the vector, written as a JSON list or with blanks between; null where empty."""
+    if text is None:
+        return fn.lit(None).cast("array<float>"), []
+    filled = fn.nullif(text, fn.lit(""))
+    parts = fn.split(fn.trim(fn.regexp_replace(filled, r"[\[\]\s,]+", " ")), " ")
+    numbers = fn.transform(parts, lambda part: _number(fn.trim(part, fn.lit('"'))).cast("float"))
+    bad = fn.exists(numbers, lambda number: number.isNull() | (fn.abs(number) == fn.lit(_INFINITY)))
+    return fn.when(~bad, numbers), [fn.when(bad, "features is not a list of finite numbers")]
+
+
+def attributes(text: Column | None, others: Named) -> tuple[Column, list[Column]]:
+    """Return the given map joined with the other columns, and the reason against the map."""
+    pairs = [fn.struct(fn.lit(name).alias("key"), value.alias("value")) for name, value in others]
+    filled = fn.filter(
+        fn.array(*pairs) if pairs else fn.array().cast("array<struct<key:string,value:string>>"),
+        lambda pair: fn.coalesce(fn.trim(pair["value"]), fn.lit("")) != "",
+    )
+    if text is None:
+        return fn.map_from_entries(filled), []
+    map_text = fn.nullif(text, fn.lit(""))
+    parsed = fn.from_json(map_text, "map<string,string>")
+    names = [fn.lit(name) for name, _ in others]
+    own = fn.map_filter(
+        fn.coalesce(parsed, fn.from_json(fn.lit("{}"), "map<string,string>")),
+        lambda key, value: ~key.isin(names) & value.isNotNull(),
+    )
+    bad = map_text.isNotNull() & (parsed.isNull() | ~map_text.startswith("{"))
+    return fn.map_concat(fn.map_from_entries(filled), own), [
+        fn.when(bad, "attributes is not a JSON object")
+    ]
+
+
+def described(text: Column, others: Named) -> Column:
+    """Return the given text, then each other column as "Name: value."; bars become commas."""
+    sentences = [
+        fn.when(
+            fn.trim(value) != "",
+            fn.concat(fn.lit(f"{name.replace('_', ' ').capitalize()}: "),
+                     fn.regexp_replace(value, r"\s*\|\s*", ", "), fn.lit(".")),
+        )
+        for name, value in others
+    ]  # fmt: skip
+    return fn.concat_ws(" ", fn.when(fn.trim(text) != "", text), *sentences)
+
+
+def given(fields: dict[str, Column], name: str) -> Column:
+    """Return the text of the field `name`, empty where it is null or absent."""
+    return fn.coalesce(fields.get(name, fn.lit(None).cast("string")), fn.lit(""))
+
+
+def _number(text: Column) -> Column:
+    """Return the finite number in `text`, else null."""
+    number = text.try_cast("double")
+    return fn.when(~fn.isnan(number) & (fn.abs(number) < fn.lit(_INFINITY)), number)
