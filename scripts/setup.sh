@@ -4,6 +4,7 @@
 #   .venv         Python packages, hash-locked, and nightrank itself, editable
 #   .deps/java*   a Java 17 or 21, only where the machine has none
 #   .deps/jars    Delta for Spark
+#   .deps/*.jsa   Java's classes, so that Spark starts sooner
 set -euo pipefail
 cd "$(dirname "$0")/.."
 # shellcheck source=scripts/retry.sh
@@ -114,3 +115,5 @@ python=$(find_python)
 install_packages "$python"
 install_java
 bash scripts/jars.sh
+.venv/bin/python -m jobs.class_archive ||
+  say "no archive of Java's classes could be made; Spark will start more slowly"
