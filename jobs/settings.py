@@ -13,7 +13,7 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -43,23 +43,42 @@ class Settings(BaseModel):
 
     # where things are
     warehouse: str = setting(
-        "warehouse", "Folder or URI of the Delta tables and model versions.", EVERY_STEP,
+        "warehouse",
+        "Folder or URI of the Delta tables and model versions.",
+        EVERY_STEP,
         min_length=1,
     )
     reports: str = setting(
         "reports", "Folder of the reports.", "export", "evaluate", "train", min_length=1
     )
     mlflow_tracking_uri: str = setting(
-        "", "MLflow store; empty: SQLite under the warehouse.",
-        "train", "export", "evaluate", "promote", "models", "score", "publish",
+        "",
+        "MLflow store; empty: SQLite under the warehouse.",
+        "train",
+        "export",
+        "evaluate",
+        "promote",
+        "models",
+        "score",
+        "publish",
     )
     spark_master: str = setting(
-        "local[*]", "Spark's master; a master given by spark-submit wins.",
-        "ingest", "evaluate", "score", "publish", min_length=1,
+        "local[*]",
+        "Spark's master; a master given by spark-submit wins.",
+        "ingest",
+        "evaluate",
+        "score",
+        "publish",
+        min_length=1,
     )
     spark_memory: str = setting(
-        "3g", "Memory of Spark's driver, as Spark writes it.", "ingest", "evaluate", "score",
-        "publish", pattern=r"^[1-9][0-9]*[mg]$",
+        "3g",
+        "Memory of Spark's driver, as Spark writes it.",
+        "ingest",
+        "evaluate",
+        "score",
+        "publish",
+        pattern=r"^[1-9][0-9]*[mg]$",
     )
     # data
     positive_threshold: float = setting(
@@ -68,6 +87,112 @@ class Settings(BaseModel):
     )  # fmt: skip
     seed: int = setting(
         0, "Seed of everything random.", "train", "export", "evaluate", ge=0, le=2**31 - 1
+    )
+
+    # train
+    encoder: str = setting(
+        "all-MiniLM-L6-v2",
+        "Language model: a packaged name, a local folder or a hub name.",
+        "train",
+        min_length=1,
+    )
+    max_tokens: int = setting(
+        96, "Tokens of a text that the language model reads.", "train", ge=8, le=512
+    )
+    factors: int = setting(
+        256, "Dimensions of user and item factors, the bias apart.", "train", ge=4, le=4096
+    )
+    history_length: int = setting(
+        200, "Newest positives of a user that count.", "train", ge=1, le=2000
+    )
+    teacher_ridge: float = setting(
+        200.0, "Penalty of the closed-form model that training starts from.", "train", gt=0, le=1e6
+    )
+    epochs: int = setting(20, "Passes over the users at most.", "train", ge=1, le=1000)
+    batch_users: int = setting(64, "Users in a training step.", "train", ge=1, le=8192)
+    bucket_items: int = setting(
+        32, "Item texts encoded with gradients in a training step.", "train", ge=1, le=1024
+    )
+    learning_rate: float = setting(3e-4, "Learning rate of the towers.", "train", gt=0, le=1)
+    encoder_learning_rate: float = setting(
+        3e-5, "Learning rate of the language model.", "train", gt=0, le=1
+    )
+    weight_decay: float = setting(0.01, "AdamW's weight decay.", "train", ge=0, le=10)
+    warmup_share: float = setting(
+        0.1, "Share of the steps in which the learning rates rise.", "train", ge=0, lt=1
+    )
+    patience: int = setting(
+        3, "Validations without a better NDCG before training stops.", "train", ge=1, le=100
+    )
+    epochs_between_validations: int = setting(
+        2, "Passes over the users between two validations.", "train", ge=1, le=100
+    )
+    tuned_layers: int = setting(
+        2,
+        "Layers of the language model that are tuned, from the top; 0: the towers alone.",
+        "train",
+        ge=0,
+        le=48,
+    )
+    part_dropout: float = setting(
+        0.2, "Chance that an item's collaborative part is dropped in a step.", "train", ge=0, lt=1
+    )
+    interest_weight: float = setting(
+        0.2, "Weight of interest prediction beside the ranking.", "train", ge=0, le=100
+    )
+    # export
+    keep_layers: int = setting(
+        3, "Layers of the language model that pruning keeps.", "export", ge=1, le=48
+    )
+    distil_epochs: int = setting(
+        6,
+        "Passes over the texts in which the pruned model learns the full one's vectors.",
+        "export",
+        ge=0,
+        le=1000,
+    )
+    distil_learning_rate: float = setting(
+        2e-4, "Learning rate of that distillation.", "export", gt=0, le=1
+    )
+    quantisation: Literal["int8", "none"] = setting(
+        "int8", "Numbers of the shipped encoder: int8 (dynamic) or none (fp32).", "export"
+    )
+    parity_tolerance: float = setting(
+        0.05,
+        "Relative loss of validation NDCG@10 by compression that the gate lets pass.",
+        "export",
+        ge=0,
+        le=1,
+    )
+    # evaluate
+    data_name: str = setting(
+        "", "Name of the data in the report; empty: what ingest called it.", "evaluate"
+    )
+    bootstrap_resamples: int = setting(
+        10_000, "Resamples of the users behind each interval.", "evaluate", ge=100, le=1_000_000
+    )
+    # promote
+    promote_tolerance: float = setting(
+        0.0,
+        "Relative loss of NDCG@10 against the champion that the gate lets pass.",
+        "promote",
+        ge=0,
+        le=1,
+    )
+    # score and publish
+    k: int = setting(10, "Items in each user's list.", "score", ge=1, le=1000)
+    score_batch_users: int = setting(
+        256, "Users that one matrix product scores.", "score", ge=1, le=65536
+    )
+    score_memory_mb: int = setting(
+        64,
+        "Memory for a task's scores in MB; it sets how many items a block holds.",
+        "score",
+        ge=1,
+        le=65536,
+    )
+    device: Literal["auto", "cpu", "cuda"] = setting(
+        "auto", "Where scoring runs; auto takes CUDA where it works, else the CPU.", "score"
     )
 
     @classmethod

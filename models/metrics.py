@@ -54,7 +54,7 @@ class Hits:
         k = self.hits.shape[1]
         gains = 1.0 / np.log2(np.arange(k) + 2.0)
         ideal = np.concatenate([[0.0], np.cumsum(gains)])[np.minimum(self.relevant, k)]
-        return _ratio(self.hits @ gains, ideal)
+        return _ratio(np.asarray((self.hits * gains).sum(axis=1)), ideal)
 
     def recall(self) -> Numbers:
         """Return each user's hits divided by the most that k places can hold."""
@@ -62,15 +62,15 @@ class Hits:
 
     def reciprocal_rank(self) -> Numbers:
         """Return 1 / the rank of each user's first hit, 0 without one."""
-        return np.asarray(np.where(self.hits.any(axis=1), 1.0 / (self.hits.argmax(axis=1) + 1), 0))
+        return _ratio(self.hit(), self.hits.argmax(axis=1) + 1)
 
     def hit(self) -> Numbers:
         """Return 1.0 for each user with a hit."""
-        return self.hits.any(axis=1).astype(np.float64)
+        return np.asarray(self.hits.any(axis=1), dtype=np.float64)
 
 
-def _ratio(part: NDArray[np.generic], whole: NDArray[np.generic]) -> Numbers:
-    return np.divide(part, whole, out=np.zeros(len(part)), where=whole > 0)
+def _ratio(part: Scores | Rows, whole: Scores | Rows) -> Numbers:
+    return np.asarray(np.divide(part, whole, out=np.zeros(len(part)), where=whole > 0))
 
 
 def recommendation_counts(rows: Rows, n_items: int) -> Rows:
@@ -136,18 +136,5 @@ def calibration_error(probabilities: Scores, labels: Mask, bins: int = CALIBRATI
     return float(np.abs(said - was).sum() / max(len(labels), 1))
 
 
-def reliability(
-    probabilities: Scores, labels: Mask, bins: int = CALIBRATION_BINS
-) -> list[tuple[float, float, int]]:
-    """Return (mean probability, share of positives, pairs) of each bin that holds pairs."""
-    place = np.minimum((probabilities * bins).astype(np.int64), bins - 1)
-    inside = [place == one for one in range(bins)]
-    return [
-        (float(probabilities[pick].mean()), float(labels[pick].mean()), int(pick.sum()))
-        for pick in inside
-        if pick.any()
-    ]
-
-
-def _mean(values: NDArray[np.generic]) -> float:
+def _mean(values: Scores) -> float:
     return float(np.mean(values)) if len(values) else 0.0

@@ -43,8 +43,8 @@ class Trial:
 
     `train`, `given` and `truth` are positives; `given` is what a user has when asked, and is not
     ranked; `candidates` are the item rows that are ranked; `labelled` are the interactions of the
-    asked part, positive or not; `clock` is the time of asking (seconds), None where each user is
-    asked after the last given interaction.
+    asked part, positive (value at or above `threshold`) or not; `clock` is the time of asking in
+    seconds, None where each user is asked after the last given interaction.
     """
 
     train: Interactions
@@ -53,6 +53,7 @@ class Trial:
     labelled: Interactions
     candidates: Rows
     clock: float | None
+    threshold: float
 
 
 @dataclass(frozen=True)
@@ -119,10 +120,12 @@ def make_split(name: str, interactions: Interactions, positive_threshold: float)
             f"split {name}: no positive of {int(positive.sum())} is left to test on; ingest more "
             f"interactions, or lower `positive_threshold` ({positive_threshold:g})"
         )
-    return _assemble(name, interactions, positive, labels)
+    return _assemble(name, interactions, positive_threshold, labels)
 
 
-def _assemble(name: str, interactions: Interactions, positive: Mask, labels: Labels) -> Split:
+def _assemble(name: str, interactions: Interactions, threshold: float, labels: Labels) -> Split:
+    positive = interactions.value >= threshold
+
     def part(*wanted: int, only: Mask = positive) -> Interactions:
         return interactions.take(np.isin(labels, wanted) & only)
 
@@ -139,6 +142,7 @@ def _assemble(name: str, interactions: Interactions, positive: Mask, labels: Lab
         labelled=part(_VALIDATION, only=either),
         candidates=every if ranked is None else np.sort(ranked[1]),
         clock=float(validation.time.min()) if dated and len(validation) else None,
+        threshold=threshold,
     )
     final = Trial(
         train=train,
@@ -147,6 +151,7 @@ def _assemble(name: str, interactions: Interactions, positive: Mask, labels: Lab
         labelled=part(_TEST, only=either),
         candidates=every if ranked is None else np.sort(ranked[0]),
         clock=float(test.time.min()) if dated else None,
+        threshold=threshold,
     )
     return Split(name, tuning, final, part(_FIT, only=either))
 
@@ -168,7 +173,7 @@ def _global_time(interactions: Interactions, positive: Mask) -> Labels:
     return _by_cuts(ordinal, np.int64(total - 2 * tenth), np.int64(total - tenth))
 
 
-def _cold_item(interactions: Interactions, positive: Mask) -> Labels:
+def _cold_item(interactions: Interactions, _positive: Mask) -> Labels:
     return _by_rows(interactions.item, *_cold_rows(interactions.n_items, *COLD_ITEMS))
 
 

@@ -1,0 +1,54 @@
+"""Spark's implicit-feedback ALS on a training part: the baseline that people have today.
+
+- Positives become rows (user, item, 1); one partition for each core of the session.
+- The factors come back as arrays; users and items without positives have zeros.
+
+Trade-off: needs a JVM; `evaluate` starts it only where ALS or what is built on it is asked for.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from pyspark.ml.recommendation import ALS
+from pyspark.sql import DataFrame, SparkSession
+
+from models.dataset import Factors, Interactions
+from models.factorisation import ALS_CONFIDENCE, ALS_ITERATIONS, ALS_RANK, ALS_REGULARISATION
+
+
+@dataclass(frozen=True)
+class AlsFactors:
+    """User factors [u, d] and item factors [n, d]."""
+
+    users: Factors
+    items: Factors
+
+
+def implicit_als(spark: SparkSession, train: Interactions, seed: int) -> AlsFactors:
+    """Return the factors of ALS fitted on training positives, repeats counted once."""
+    pairs = pd.DataFrame({"user": train.user, "item": train.item}, dtype="int32").drop_duplicates()
+    ratings = spark.createDataFrame(
+        pairs.sort_values(["user", "item"]).assign(rating=np.float32(1))
+    )
+    blocks = spark.sparkContext.defaultParallelism
+    model = ALS(
+        rank=ALS_RANK,
+        maxIter=ALS_ITERATIONS,
+        regParam=ALS_REGULARISATION,
+        alpha=ALS_CONFIDENCE,
+        implicitPrefs=True,
+        numUserBlocks=blocks,
+        numItemBlocks=blocks,
+        seed=seed,
+    ).fit(ratings)
+    return AlsFactors(
+        _dense(model.userFactors, train.n_users), _dense(model.itemFactors, train.n_items)
+    )
+
+
+def _dense(factors: DataFrame, count: int) -> Factors:
+    found = factors.toPandas()
+    dense = np.zeros((count, ALS_RANK), dtype=np.float32)
+    dense[found["id"].to_numpy()] = np.stack(found["features"].tolist())
+    return dense

@@ -1,0 +1,80 @@
+"""The report's plots, drawn by matplotlib without a display.
+
+- Bars of every model, the language model before and after fine-tuning and compression in colour.
+- Bars by tercile of user activity and of item popularity.
+- The learning curve: loss and validation NDCG by epoch.
+
+Trade-off: plain PNG files beside the page, without dates inside, so that the same figures give the
+same bytes.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+
+GREY, COLOURS = "#9aa5b1", {"pretrained": "#f0b429", "fine_tuned": "#2186eb", "shipped": "#0b69a3"}
+SLICES = ("user activity", "item popularity")
+METRIC = "ndcg@10"
+
+
+def plot_models(path: Path, name: str, found: dict[str, Any]) -> None:
+    """Draw the NDCG@10 of each model of a split."""
+    models = found["models"]
+    figure = Figure(figsize=(7, 0.6 + 0.4 * len(models)), layout="constrained")
+    axes = figure.add_subplot()
+    values = [metrics[METRIC] for metrics in models.values()]
+    bars = axes.barh(list(models), values, color=[COLOURS.get(model, GREY) for model in models])
+    axes.bar_label(bars, fmt="{:.3f}", padding=3)
+    axes.invert_yaxis()
+    axes.margins(x=0.12)
+    axes.set_xlabel(f"NDCG@10, {name}")
+    _save(figure, path)
+
+
+def plot_slices(path: Path, name: str, found: dict[str, Any]) -> bool:
+    """Draw NDCG@10 by user activity and by item popularity; return whether there was any."""
+    slices = {title: found["slices"][title] for title in SLICES if title in found["slices"]}
+    if not slices:
+        return False
+    figure = Figure(figsize=(5 * len(slices), 4), layout="constrained")
+    for place, (title, groups) in enumerate(slices.items(), start=1):
+        axes = figure.add_subplot(1, len(slices), place)
+        models = list(found["models"])
+        width = 0.8 / len(models)
+        ticks = np.arange(len(groups))
+        for number, model in enumerate(models):
+            values = [group[METRIC][model] for group in groups.values()]
+            axes.bar(ticks + number * width - 0.4 + width / 2, values, width, label=model)
+        axes.set_xticks(ticks, list(groups))
+        axes.set_xlabel(title)
+        axes.set_ylabel(f"NDCG@10, {name}")
+    axes.legend(fontsize="small")
+    _save(figure, path)
+    return True
+
+
+def plot_learning_curve(path: Path, curve: Sequence[dict[str, Any]]) -> bool:
+    """Draw the entries' "loss" and "eval_ndcg@10" by "epoch"; return whether there were any."""
+    drawn = {
+        key: [(entry["epoch"], entry[key]) for entry in curve if key in entry and "epoch" in entry]
+        for key in ("loss", f"eval_{METRIC}")
+    }
+    if not any(drawn.values()):
+        return False
+    figure = Figure(figsize=(7, 3.5), layout="constrained")
+    axes = figure.add_subplot()
+    for key, colour, side in zip(
+        drawn, (GREY, COLOURS["shipped"]), (axes, axes.twinx()), strict=True
+    ):
+        side.plot(*np.array(drawn[key]).reshape(-1, 2).T, color=colour, marker=".")
+        side.set_ylabel("training loss" if key == "loss" else "validation NDCG@10", color=colour)
+    axes.set_xlabel("epoch")
+    _save(figure, path)
+    return True
+
+
+def _save(figure: Figure, path: Path) -> None:
+    figure.savefig(path, dpi=120, metadata={"Software": None})
