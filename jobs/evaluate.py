@@ -114,7 +114,7 @@ def _baselines(
 
 
 def _versions(split: Split, bundle: Bundle, dataset: Dataset) -> dict[str, Contender]:
-    if split.name != bundle.manifest.get("split", "warm"):
+    if split.name.removesuffix("_0") != bundle.manifest.get("split", "warm"):
         LOGGER.warning(
             "%s was not trained for split %s: baselines only", bundle.version, split.name
         )
