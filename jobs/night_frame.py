@@ -1,0 +1,153 @@
+"""The Spark side of a night: interactions to histories, lists to rows of `recommendations`.
+
+- One shuffle, by the hash of the user, so that a retried task sees the same users again; profiles
+  travel in the same shuffle as interactions.
+- Histories stand oldest first, equal times by item row, whatever files the tables lie in.
+- Pairs never exist: a user's list leaves the pandas UDF as arrays and is spread out by the JVM.
+
+Trade-off: the item ids are joined to rows by broadcast, right up to some million items.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from datetime import date
+from pathlib import Path
+from shutil import make_archive
+
+import pandas as pd
+import pyarrow as pa
+from pyspark import Accumulator, SparkFiles
+from pyspark.sql import Column, DataFrame, SparkSession
+from pyspark.sql import functions as fn
+from pyspark.sql.pandas.functions import pandas_udf
+
+from jobs.tables import INTERACTIONS, RECOMMENDATIONS, TABLES, USERS
+from jobs.warehouse import Warehouse
+from models.night import LISTS_SCHEMA, NightPlan, Users, top_lists
+
+_USERS_PER_TASK, _TASKS_PER_CORE, _USERS_PER_FILE = 5_000, 8, 50_000
+_EVENT = "struct<ts: timestamp, item_row: int, value: double>"
+
+
+def tasks(users: int, cores: int) -> int:
+    """Return the number of tasks, which is that of files: all cores busy, no file too large."""
+    wanted = min(users // _USERS_PER_TASK, cores * _TASKS_PER_CORE)
+    return max(cores, wanted, users // _USERS_PER_FILE)
+
+
+def items_frame(spark: SparkSession, item_ids: Sequence[str]) -> DataFrame:
+    """Return item_id and item_row, ready for a broadcast join."""
+    table = pa.table(
+        {
+            "item_id": pa.array(item_ids, pa.string()),
+            "item_row": pa.array(range(len(item_ids)), pa.int32()),
+        }
+    )
+    return fn.broadcast(spark.createDataFrame(table))
+
+
+def histories(
+    spark: SparkSession,
+    warehouse: Warehouse,
+    versions: Mapping[str, int],
+    items: DataFrame,
+    partitions: int,
+) -> DataFrame:
+    """Return one row a user: user_id, events (array of ts, item_row, value) and profile text.
+
+    Users are those of interactions and of `users`; an event whose item isn't in `items` is left
+    out.
+    """
+    event = fn.struct("ts", "item_row", "value").cast(_EVENT)
+    rows = (
+        _table(spark, warehouse, INTERACTIONS, versions)
+        .join(items, "item_id", "left")
+        .select(
+            "user_id",
+            fn.when(fn.col("item_row").isNotNull(), event).alias("event"),
+            fn.lit(None).cast("string").alias("text"),
+        )
+    )
+    if USERS in versions:
+        profiles = _table(spark, warehouse, USERS, versions)
+        rows = rows.union(profiles.select("user_id", fn.lit(None).cast(_EVENT), "text"))
+    return (
+        rows.repartition(partitions, "user_id")
+        .groupBy("user_id")
+        .agg(
+            fn.sort_array(fn.collect_list("event")).alias("events"),
+            fn.coalesce(fn.first("text", ignorenulls=True), fn.lit("")).alias("text"),
+        )
+    )
+
+
+def recommendations(
+    users: DataFrame,
+    items: DataFrame,
+    lists: Callable[..., Column],
+    run_date: date,
+    version: str,
+) -> DataFrame:
+    """Return the rows of `recommendations` for the night, from `histories` and the UDF `lists`."""
+    seen = fn.col("events")
+    times = fn.transform(seen, lambda event: event["ts"].cast("double"))
+    scored = users.select(
+        "user_id",
+        lists("user_id", seen["item_row"], seen["value"], times, "text").alias("lists"),
+    )
+    spread = scored.select(
+        "user_id",
+        fn.posexplode(fn.arrays_zip("lists.item_rows", "lists.scores", "lists.reasons")),
+    )
+    columns = {
+        "run_date": fn.lit(run_date),
+        "user_id": fn.col("user_id"),
+        "rank": fn.col("pos") + 1,
+        "item_id": fn.col("item_id"),
+        "score": fn.col("col.scores"),
+        "model_version": fn.lit(version),
+        "reason": fn.col("col.reasons"),
+    }
+    return spread.join(items, fn.col("col.item_rows") == fn.col("item_row")).select(
+        *(columns[name].alias(name) for name in TABLES[RECOMMENDATIONS].column_names)
+    )
+
+
+def lists_udf(plan: NightPlan, done: Accumulator[int]) -> Callable[..., Column]:
+    """Return the iterator pandas UDF that turns users into lists and counts them in `done`."""
+
+    def lists(batches: Iterator[Users]) -> Iterator[pd.DataFrame]:
+        found = replace(
+            plan,
+            bundle_folder=SparkFiles.get(plan.bundle_folder),
+            night_folder=SparkFiles.get(plan.night_folder),
+        )
+        for frame in top_lists(found, batches):
+            done.add(len(frame))
+            yield frame
+
+    # the stubs know no iterator of tuples that yields frames; Spark does
+    udf: Callable[..., Column] = pandas_udf(lists, returnType=LISTS_SCHEMA)  # type: ignore[call-overload]
+    return udf
+
+
+def shipped(spark: SparkSession, folder: Path, scratch: Path, name: str) -> str:
+    """Return the path by which a worker's `SparkFiles.get` finds `folder`.
+
+    On this machine that is the folder itself, and all workers share its pages; on a cluster every
+    machine is sent it once, as the archive `name`, which is packed in `scratch`.
+    """
+    context = spark.sparkContext
+    master = str(context.master)
+    if master.startswith("local") and not master.startswith("local-cluster"):
+        return str(folder.absolute())
+    archive = make_archive(str(scratch / name), "tar", folder)
+    context.addArchive(f"{archive}#{name}")
+    return name
+
+
+def _table(
+    spark: SparkSession, warehouse: Warehouse, name: str, versions: Mapping[str, int]
+) -> DataFrame:
+    reader = spark.read.format("delta").option("versionAsOf", versions[name])
+    return reader.load(warehouse.path(name))

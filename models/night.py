@@ -1,0 +1,122 @@
+"""One night in a worker: batches of users in, their lists out.
+
+- `prepare` writes the arrays that all workers map into memory, once for a night.
+- `top_lists` is the body of the Spark job's pandas UDF: histories and profiles become user
+  factors, the ranker takes out what was seen and keeps the best k, the tower says why.
+- A worker opens its ONNX sessions once and keeps them for its later tasks.
+
+Trade-off: plain pandas columns of arrays, which Arrow hands over without a Python object for each
+number; a user's history has to fit into a batch.
+"""
+
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from models.bundle import RANKER, Bundle
+from models.dataset import Catalogue, History
+from models.errors import InputError
+from models.serving import NIGHT_ITEM_FACTORS, UserTower, build_night, session
+from models.topk import NO_ITEM, Ranker, longest
+
+LOGGER = logging.getLogger(__name__)
+
+LISTS_SCHEMA = "item_rows array<int>, scores array<float>, reasons array<string>"
+Users = tuple[pd.Series, pd.Series, pd.Series, pd.Series, pd.Series]
+
+_CANDIDATES = "candidates.npy"
+_GPU_DRIVERS = (Path("/dev/nvidiactl"), Path("/dev/dxg"))
+_BYTES_PER_SCORE = 4
+
+
+@dataclass(frozen=True)
+class NightPlan:
+    """What a worker needs to know; the same plan finds the same open sessions."""
+
+    bundle_folder: str
+    night_folder: str
+    version: str
+    k: int
+    batch_users: int
+    block_items: int
+    threads: int
+    device: str
+
+
+def prepare(bundle: Bundle, catalogue: Catalogue, folder: Path, threads: int) -> None:
+    """Write the night's arrays to `folder`; InputError naming an item whose vector is no number."""
+    build_night(bundle, catalogue, folder, threads)
+    factors = np.load(folder / NIGHT_ITEM_FACTORS, mmap_mode="r", allow_pickle=False)
+    longest("item_factors", factors, catalogue.item_ids)
+    np.save(folder / _CANDIDATES, catalogue.available, allow_pickle=False)
+
+
+def block_items(memory_mb: int, batch_users: int) -> int:
+    """Return how many items a block holds, so that its scores take at most `memory_mb`."""
+    return max(1, memory_mb * 2**20 // (_BYTES_PER_SCORE * batch_users))
+
+
+def usable_device(bundle: Bundle, device: str) -> str:
+    """Return "cuda" or "cpu" for a wish of "auto", "cuda" or "cpu", and log the choice.
+
+    Raises InputError where "cuda" was asked for and doesn't work.
+    """
+    chosen = "cpu" if device == "auto" else device
+    if device == "cuda" or (device == "auto" and any(map(Path.exists, _GPU_DRIVERS))):
+        try:
+            session(bundle.path(RANKER), threads=1, device="cuda")
+            chosen = "cuda"
+        except InputError:
+            if device == "cuda":
+                raise
+    LOGGER.info("scoring on %s (setting `device`: %s)", chosen, device)
+    return chosen
+
+
+def top_lists(plan: NightPlan, batches: Iterator[Users]) -> Iterator[pd.DataFrame]:
+    """Yield the lists of each batch of users, columns as in LISTS_SCHEMA, best first.
+
+    A batch is the columns user_id, item rows, values, times (arrays, oldest first) and profile
+    text. A list is shorter than k where fewer candidates are left.
+    Raises InputError naming the user whose vector is no number.
+    """
+    tower, ranker = _opened(plan)
+    for user_ids, item_rows, values, times, profiles in batches:
+        histories = [
+            History(np.asarray(rows, dtype=np.int64), np.asarray(value), np.asarray(time))
+            for rows, value, time in zip(item_rows, values, times, strict=True)
+        ]
+        factors = tower.encode(histories, profiles.tolist())
+        longest("user_factors", factors, user_ids.tolist())
+        scores, rows = ranker.top_k(factors, [history.item for history in histories], plan.k)
+        lengths = (rows != NO_ITEM).sum(axis=1)
+        reasons = tower.reasons(histories, rows)
+        yield pd.DataFrame(
+            {
+                "item_rows": [
+                    row[:n].astype(np.int32) for row, n in zip(rows, lengths, strict=True)
+                ],
+                "scores": [score[:n] for score, n in zip(scores, lengths, strict=True)],
+                "reasons": [reason[:n] for reason, n in zip(reasons, lengths, strict=True)],
+            }
+        )
+
+
+@lru_cache(maxsize=1)
+def _opened(plan: NightPlan) -> tuple[UserTower, Ranker]:
+    bundle, night = Path(plan.bundle_folder), Path(plan.night_folder)
+    ranker = Ranker(
+        bundle / RANKER,
+        np.load(night / NIGHT_ITEM_FACTORS, mmap_mode="r", allow_pickle=False),
+        np.load(night / _CANDIDATES, allow_pickle=False),
+        plan.batch_users,
+        plan.block_items,
+        plan.threads,
+        plan.device,
+    )
+    return UserTower(bundle, night, plan.threads, plan.device), ranker
