@@ -98,8 +98,9 @@ def _read_quoted(spark: SparkSession, path: Path, delimiter: str) -> DataFrame:
 
 
 def _read_atomic(spark: SparkSession, path: Path) -> DataFrame:
+    header = _header(path, "\t", csv.QUOTE_NONE)
     names = []
-    for column in _header(path, "\t", csv.QUOTE_NONE):
+    for column in header:
         name, _, kind = column.rpartition(":")
         if not name or kind not in _ATOMIC_TYPES:
             raise InputError(
@@ -107,7 +108,9 @@ def _read_atomic(spark: SparkSession, path: Path) -> DataFrame:
                 f"{', '.join(_ATOMIC_TYPES)}"
             )
         names.append(name)
-    frame = _read_delimited(spark.read.options(sep="\t", quote=""), path, names)
+    _no_doubles(path, names)
+    frame = _read_delimited(spark.read.options(sep="\t", quote=""), path, header)
+    frame = frame.toDF(*names, CORRUPT)
     if stem_and_ending(path)[1] != ".link":
         return frame
     if len(names) != 2:

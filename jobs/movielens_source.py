@@ -13,7 +13,6 @@ import hashlib
 import json
 import re
 from collections.abc import Iterator
-from typing import Any
 
 import pandas as pd
 import pyarrow as pa
@@ -43,16 +42,21 @@ class MovieLens100k:
 
     def read(self, spark: SparkSession) -> list[RawTable]:
         """Return the four tables; items and users with text and attributes."""
-        described = {
-            ITEMS: [_film(*row) for row in self._rows("item")],
-            USERS: [_person(*row) for row in self._rows("user")],
-        }
+        described = {ITEMS: self.films(), USERS: self.people()}
         return [
             _raw(spark, table.name, table.origin, described[table.name])
             if table.name in described
             else table
             for table in self._files.read(spark)
         ]
+
+    def films(self) -> list[dict[str, str]]:
+        """Return the rows of `items`: item_id, title, text, attributes as JSON."""
+        return [_film(*row) for row in self._rows("item")]
+
+    def people(self) -> list[dict[str, str]]:
+        """Return the rows of `users`: user_id, text, attributes as JSON."""
+        return [_person(*row) for row in self._rows("user")]
 
     def _rows(self, suffix: str) -> Iterator[list[str]]:
         path = self._folder / f"ml-100k.{suffix}"
@@ -96,7 +100,7 @@ def _latest_small(title: object, year: float) -> tuple[str, str]:
     return (title if isinstance(title, str) else "", "" if year != year else str(int(year)))
 
 
-def _film(item_id: str, title: str, year: str, genres: str) -> dict[str, Any]:
+def _film(item_id: str, title: str, year: str, genres: str) -> dict[str, str]:
     """Return the row of a film; `genres` are joined by blanks or bars."""
     names = [] if "(no genres" in genres else re.split(r"[ |]", genres)
     known = [name for name in names if name and name != "unknown"]
@@ -146,7 +150,7 @@ def _film_text(genres: list[str], film: Film | None) -> str:
     return " ".join(f"{start}{what}." for start, what in sentences if what)
 
 
-def _person(user_id: str, age: str, gender: str, occupation: str, zip_code: str) -> dict[str, Any]:
+def _person(user_id: str, age: str, gender: str, occupation: str, zip_code: str) -> dict[str, str]:
     """Return the row of a person, for example "24 year old male technician"."""
     words = [f"{age} year old", _GENDERS.get(gender, ""), _NO_JOB.get(occupation, occupation)]
     facts = {"age": age, "gender": gender, "occupation": occupation, "zip_code": zip_code}
@@ -157,7 +161,7 @@ def _person(user_id: str, age: str, gender: str, occupation: str, zip_code: str)
     }
 
 
-def _raw(spark: SparkSession, name: str, origin: str, rows: list[dict[str, Any]]) -> RawTable:
+def _raw(spark: SparkSession, name: str, origin: str, rows: list[dict[str, str]]) -> RawTable:
     return RawTable(name, origin, spark.createDataFrame(pa.Table.from_pylist(rows)))
 
 

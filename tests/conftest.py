@@ -1,0 +1,80 @@
+"""One Spark session and one ingested slice of MovieLens-100K for all tests."""
+
+import csv
+import json
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from pyspark.sql import SparkSession
+
+from jobs import ingest
+from jobs.film_facts import package_folder
+from jobs.movielens_source import MovieLens100k
+from jobs.settings import Settings
+from jobs.spark import session
+from jobs.warehouse import Warehouse
+
+USERS, ITEMS = 60, 300  # the slice: the first so many, by number
+
+
+@pytest.fixture(scope="session")
+def spark() -> Iterator[SparkSession]:
+    """The session that every step takes over: its settings are the defaults."""
+    running = session(Settings(), "tests")
+    yield running
+    running.stop()
+
+
+@pytest.fixture
+def warehouse(tmp_path: Path) -> Warehouse:
+    """A warehouse that does not exist yet."""
+    return Warehouse(str(tmp_path / "warehouse"))
+
+
+@pytest.fixture(scope="session")
+def movielens_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder source: ratings, films, people and links of the first users and items."""
+    folder = tmp_path_factory.mktemp("source")
+    source = package_folder("recbole") / "dataset_example" / "ml-100k"
+    _copy_rows(
+        source / "ml-100k.inter",
+        folder / "slice.inter",
+        lambda row: int(row[0]) <= USERS and int(row[1]) <= ITEMS,
+    )
+    _copy_rows(source / "ml-100k.link", folder / "slice.link", lambda row: int(row[0]) <= ITEMS)
+    described = MovieLens100k()
+    for name, key, last, rows in (
+        ("items", "item_id", ITEMS, described.films()),
+        ("users", "user_id", USERS, described.people()),
+    ):
+        lines = [json.dumps(row) for row in rows if int(row[key]) <= last]
+        (folder / f"{name}.jsonl").write_text("\n".join(lines) + "\n", "utf-8")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def ingested(
+    spark: SparkSession, movielens_folder: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """The warehouse of the ingested slice; never write to it: take `movielens` instead."""
+    root = tmp_path_factory.mktemp("ingested") / "warehouse"
+    ingest.run(Settings(warehouse=str(root)), str(movielens_folder))
+    return root
+
+
+@pytest.fixture
+def movielens(ingested: Path, tmp_path: Path) -> Settings:
+    """Settings of a test's own copy of the ingested slice."""
+    root = tmp_path / "movielens"
+    shutil.copytree(ingested, root)
+    return Settings(warehouse=str(root))
+
+
+def _copy_rows(source: Path, target: Path, wanted: Callable[[list[str]], bool]) -> None:
+    with source.open(newline="") as read, target.open("w", newline="") as write:
+        rows = csv.reader(read, delimiter="\t", quoting=csv.QUOTE_NONE)
+        writer = csv.writer(write, delimiter="\t", lineterminator="\n")
+        writer.writerow(next(rows))
+        writer.writerows(row for row in rows if wanted(row))
