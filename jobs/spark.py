@@ -82,7 +82,7 @@ def class_archive(java: Path) -> Path:
     for path in [java / "release", *sorted(shipped.glob("*.jar")), *delta_jars()]:
         if path.exists():
             status = path.stat()
-            key.update(f"{path} {status.st_size} {status.st_mtime_ns}\n".encode())
+            key.update(f"{path} {status.st_size} {int(status.st_mtime)}\n".encode())
     return DEPENDENCIES / f"classes-{key.hexdigest()[:16]}.jsa"
 
 

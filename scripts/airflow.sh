@@ -3,6 +3,7 @@
 #   scripts/airflow.sh                         serve; Ctrl-C ends everything
 #   scripts/airflow.sh dags test nightly ...   any other Airflow command, same surroundings
 # What Airflow's own variables say already, AIRFLOW__API__PORT=8081 for one, wins.
+# shellcheck disable=SC2329  # some functions are called by a trap
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -25,19 +26,32 @@ surroundings() {
   export AIRFLOW_CONN_SPARK_DEFAULT=${AIRFLOW_CONN_SPARK_DEFAULT:-'{"conn_type": "spark", "host": "local[*]"}'}
 }
 
-# A second call finds its database as it should be, and asks only that.
+# Database and pools, once for each version of Airflow.
 prepare() {
+  local stamp="$AIRFLOW_HOME/prepared" version
+  version=$(python -c 'import importlib.metadata as m; print(m.version("apache-airflow"))')
+  if [ "$(cat "$stamp" 2>/dev/null || true)" = "$version" ]; then
+    return
+  fi
+  say "preparing $AIRFLOW_HOME"
   umask 077
   mkdir -p "$AIRFLOW_HOME"
-  airflow db migrate >"$AIRFLOW_HOME/migrate.log" 2>&1 || {
-    cat "$AIRFLOW_HOME/migrate.log" >&2
-    return 1
-  }
+  quietly airflow db migrate
   cat >"$AIRFLOW_HOME/pools.json" <<'POOLS'
 {"gpu": {"slots": 1, "description": "one training at a time", "include_deferred": false},
  "delta_writer": {"slots": 1, "description": "one writer of the tables", "include_deferred": false}}
 POOLS
-  airflow pools import "$AIRFLOW_HOME/pools.json" >/dev/null
+  quietly airflow pools import "$AIRFLOW_HOME/pools.json"
+  echo "$version" >"$stamp"
+}
+
+# A command whose output is of interest only when it fails.
+quietly() {
+  local log="$AIRFLOW_HOME/prepare.log"
+  "$@" >"$log" 2>&1 || {
+    cat "$log" >&2
+    return 1
+  }
 }
 
 refuse_taken_port() {
@@ -48,18 +62,39 @@ refuse_taken_port() {
   fi
 }
 
+# Each part leads a session of its own: Ctrl-C reaches this script alone, which passes it on once.
+# A scheduler that is signalled twice waits for ever on its workers.
 parts=()
 start() {
-  airflow "$@" >>"$AIRFLOW_HOME/$1.log" 2>&1 &
+  setsid airflow "$@" >>"$AIRFLOW_HOME/$1.log" 2>&1 &
   parts+=("$!")
 }
 
-# shellcheck disable=SC2329  # by the trap
+alive() {
+  local part
+  for part in "${parts[@]}"; do
+    ! kill -0 -- "-$part" 2>/dev/null || return 0
+  done
+  return 1
+}
+
+signal() {
+  local part
+  for part in "${parts[@]}"; do
+    kill "$1" -- "-$part" 2>/dev/null || true
+  done
+}
+
 finish() {
   trap '' INT TERM
-  say "ending"
-  kill -TERM "${parts[@]}" 2>/dev/null || true
-  wait
+  say "ending, with running tasks"
+  kill "$announcer" 2>/dev/null || true
+  signal -TERM
+  for _ in $(seq 20); do
+    alive || return 0
+    sleep 1
+  done
+  signal -KILL
 }
 
 # Address, user and password, as soon as the page answers.
@@ -83,12 +118,12 @@ ANNOUNCE
 
 surroundings
 if [ "$#" -gt 0 ]; then
-  [ -f "$AIRFLOW_HOME/airflow.db" ] || prepare
+  prepare
   exec airflow "$@"
 fi
 refuse_taken_port
-say "preparing $AIRFLOW_HOME"
 prepare
+umask 077
 trap finish EXIT
 trap 'exit 130' INT TERM
 start api-server
@@ -96,6 +131,7 @@ start scheduler --skip-serve-logs
 start dag-processor
 start triggerer --skip-serve-logs
 announce &
+announcer=$!
 wait -n "${parts[@]}" || true
 say "a part ended by itself: its log is in $AIRFLOW_HOME"
 exit 1

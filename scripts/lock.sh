@@ -10,5 +10,5 @@ compile() {
     --custom-compile-command "make lock" "$@"
 }
 
-compile pyproject.toml --group airflow --group dev -o requirements.lock
+compile pyproject.toml --group docker --group dev -o requirements.lock
 compile --group bootstrap -o scripts/uv.lock

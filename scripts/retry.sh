@@ -11,6 +11,6 @@ retry() {
     echo "set-up: try $try of 5 failed: $*" >&2
     sleep "$((try * 2))"
   done
-  echo "set-up: gave up; is the package index reachable from here?" >&2
+  echo "set-up: gave up; is the network reachable from here?" >&2
   return 1
 }

@@ -97,8 +97,23 @@ install_java() {
     return
   fi
   say "installing Java into .deps"
+  if ! retry fetch_java; then
+    say "no Java could be fetched: install a Java 17 or 21, point JAVA_HOME at it, and try again"
+    return 1
+  fi
+}
+
+fetch_java() {
   rm -rf .deps/java-part .deps/java
-  retry .venv/bin/python -c 'import jdk; jdk.install("17", jre=True, path=".deps/java-part")'
+  .venv/bin/python - <<'FETCH' || return
+import sys
+import jdk
+
+try:
+    jdk.install("17", jre=True, path=".deps/java-part")
+except Exception as error:
+    sys.exit(f"set-up: {error}")
+FETCH
   mv .deps/java-part/* .deps/java
   rmdir .deps/java-part
   .venv/bin/python -m jobs.java >/dev/null
