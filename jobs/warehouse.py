@@ -103,21 +103,19 @@ class Warehouse:
             made.alter.add_constraint(missing)
 
     def ensure_writable(self) -> None:
-        """Make the folder where it is absent; InputError naming it when it can't be written.
+        """Raise InputError naming the folder when it can't be written; nothing is made.
 
         An object store is only found out at the first commit.
         """
         if self.remote:
             return
+        root = Path(self.root)
         try:
-            Path(self.root).mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryFile(dir=self.root):
+            nearest = next(folder for folder in (root, *root.parents) if folder.exists())
+            with tempfile.TemporaryFile(dir=nearest):
                 pass
         except OSError as error:
-            raise InputError(
-                f"warehouse {self.root} can't be written ({error.strerror}): "
-                "choose another with --warehouse"
-            ) from error
+            raise self._unwritable(error) from error
 
     @contextmanager
     def lock(self, name: str) -> Iterator[None]:
@@ -129,9 +127,11 @@ class Warehouse:
         if self.remote:
             yield
             return
-        self.ensure_writable()
         folder = Path(self.root) / ".locks"
-        folder.mkdir(exist_ok=True)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise self._unwritable(error) from error
         with (folder / f"{name}.lock").open("w") as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -139,6 +139,12 @@ class Warehouse:
                 LOGGER.info("waiting for another writer of table %s", name)
                 fcntl.flock(file, fcntl.LOCK_EX)
             yield
+
+    def _unwritable(self, error: OSError) -> InputError:
+        return InputError(
+            f"warehouse {self.root} can't be written ({error.strerror}): "
+            "choose another with --warehouse"
+        )
 
     def _open(self, name: str, version: int | None) -> DeltaTable:
         if not self.exists(name):
