@@ -10,7 +10,6 @@ from steps import (
     RECOMMENDATIONS,
     RUN_DATE_FIELD,
     SOURCE_FIELD,
-    START,
     WRITER_POOL,
     form,
     spark_step,
@@ -38,7 +37,6 @@ with DAG(
     schedule=AssetOrTimeSchedule(
         timetable=CronTriggerTimetable("0 3 * * *", timezone="UTC"), assets=[CHAMPION]
     ),
-    start_date=START,
     catchup=False,
     max_active_runs=1,
     default_args=DEFAULTS,

@@ -4,7 +4,7 @@ from datetime import timedelta
 
 from airflow.sdk import DAG, CronTriggerTimetable
 
-from steps import CHAMPION, DEFAULTS, GPU_POOL, SOURCE_FIELD, START, WRITER_POOL, form, step
+from steps import CHAMPION, DEFAULTS, GPU_POOL, SOURCE_FIELD, WRITER_POOL, form, step
 
 DOC = """
 ### retrain
@@ -25,7 +25,6 @@ with DAG(
     description="Train, compress and judge a new model version",
     doc_md=DOC,
     schedule=CronTriggerTimetable("0 1 * * 0", timezone="UTC"),
-    start_date=START,
     catchup=False,
     max_active_runs=1,
     default_args=DEFAULTS,

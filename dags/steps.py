@@ -12,7 +12,8 @@ configured" in the form.
 
 import json
 import re
-from datetime import UTC, datetime, timedelta
+from contextlib import chdir
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,6 @@ LOG4J = PROJECT / "jobs" / "log4j2.properties"
 FORMS: dict[str, dict[str, dict[str, Any]]] = json.loads(
     Path(__file__).with_name("form.json").read_text("utf-8")
 )
-START = datetime(2026, 1, 1, tzinfo=UTC)
 
 CHAMPION = Asset(name="champion", uri="x-nightrank://models/champion")
 RECOMMENDATIONS = Asset(name="recommendations", uri="x-nightrank://tables/recommendations")
@@ -127,7 +127,8 @@ class SparkStep(SparkSubmitOperator):
         """Submit the application with the filled fields alone."""
         refuse_unknown(context)
         self.env_vars = filled(self.env_vars)
-        super().execute(context)
+        with chdir(PROJECT):
+            super().execute(context)
 
 
 def step(dag_id: str, verb: str, arguments: str = "", **given: Any) -> Step:
@@ -149,8 +150,8 @@ def spark_step(dag_id: str, verb: str, **given: Any) -> SparkStep:
     return SparkStep(
         task_id=verb,
         conn_id="spark_default",
-        application=str(PROJECT / "jobs" / "cli.py"),
-        application_args=[verb, f"--run-date={RUN_DATE}"],
+        application=str(PROJECT / "jobs" / f"{verb}.py"),
+        application_args=[f"--run-date={RUN_DATE}"],
         name=f"nightrank-{verb}",
         jars=str(PROJECT / ".deps" / "jars" / "*.jar"),
         # the driver's JVM starts before the job reads its settings
