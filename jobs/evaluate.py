@@ -137,10 +137,11 @@ def _data_name(warehouse: Warehouse, versions: dict[str, int]) -> str:
 
 
 def _logged(splits: dict[str, Any]) -> dict[str, float]:
+    """Return the shipped model's figures as SPLIT_METRIC, the others' as SPLIT_VARIANT_METRIC."""
     return {
-        f"{name}/{model}/{metric}": found["models"][model][metric]
+        f"{name}_{'' if variant == SHIPPED else variant + '_'}{metric}": metrics[metric]
         for name, found in splits.items()
-        for model in (*VARIANTS, "ease")
-        if model in found["models"]
+        for variant, metrics in found["models"].items()
+        if variant in VARIANTS
         for metric in LOGGED
     }

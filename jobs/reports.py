@@ -110,14 +110,15 @@ def _split_sections(name: str, found: dict[str, Any], bars: str, slices: str | N
 
 
 def _slice_table(title: str, groups: dict[str, Any]) -> str:
-    """One row for each model: its NDCG@10 in every group, and the gap between best and worst."""
+    """One row for each group, and the gap between the best and the worst."""
     models = list(next(iter(groups.values()))["ndcg@10"])
-    header = [f"by {title}", *(f"{group} ({one['users']})" for group, one in groups.items()), "gap"]
-    rows = []
-    for model in models:
-        values = [group["ndcg@10"][model] for group in groups.values()]
-        rows.append([model, *(f"{v:.4f}" for v in values), f"{max(values) - min(values):.4f}"])
-    return _table(header, rows)
+    columns = [[group["ndcg@10"][model] for group in groups.values()] for model in models]
+    rows = [
+        [name, str(group["users"]), *(f"{group['ndcg@10'][model]:.4f}" for model in models)]
+        for name, group in groups.items()
+    ]
+    rows.append(["gap", "", *(f"{max(values) - min(values):.4f}" for values in columns)])
+    return _table([f"by {title}", "users", *models], rows)
 
 
 def _interval(found: dict[str, Any], model: str) -> str:

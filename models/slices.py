@@ -1,10 +1,11 @@
 """NDCG by group: who is served well, and who is not.
 
 - Users by activity tercile (positives given), by whether they have any history, and by each
-  attribute of theirs; items by tercile of training popularity.
-- An item tercile keeps the whole list and counts only its own items as true and as hits.
-- Terciles are equal thirds of the ranked users or items, ties by row, and are left out where all
-  are equal. A group of fewer than 10 users is left out, for its mean says nothing.
+  attribute of theirs; an attribute of many numbers, such as an age, is cut into terciles.
+- Items by popularity tercile: the least popular items that together hold a third of the training
+  positives, and so on (a third of the items would hold next to nothing that anybody likes). The
+  whole list stays, and only the tercile's own items count as true and as hits.
+- Ties stand by row. A group of fewer than 10 users is left out, for its mean says nothing.
 
 Trade-off: attributes with a value for nearly everyone (a postcode) vanish by the same rule.
 """
@@ -19,6 +20,7 @@ from models.dataset import Rows
 from models.metrics import Hits, Mask
 
 LEAST_USERS = 10
+MOST_NUMBERS = 8
 TERCILES = ("low", "middle", "high")
 
 Slices = dict[str, dict[str, dict[str, Any]]]
@@ -59,8 +61,24 @@ def _user_groups(
     }
     of_asked = [user_attributes[user] for user in question.users.tolist()]
     for attribute in sorted({key for attributes in of_asked for key in attributes}):
-        values = np.array([attributes.get(attribute, "") for attributes in of_asked])
-        groups[attribute] = {str(value): values == value for value in np.unique(values) if value}
+        values = [attributes.get(attribute, "") for attributes in of_asked]
+        groups[attribute] = _attribute_groups(values)
+    return groups
+
+
+def _attribute_groups(values: Sequence[str]) -> dict[str, Mask]:
+    """Return the users [u] of each value; a user without one (an empty text) is in no group."""
+    texts = np.array(values)
+    distinct = [str(value) for value in np.unique(texts) if value]
+    if len(distinct) <= MOST_NUMBERS or not all(value.isdecimal() for value in distinct):
+        return {value: texts == value for value in distinct}
+    has = np.flatnonzero(texts != "")
+    numbers = texts[has].astype(np.int64)
+    groups = {}
+    for inside in _terciles(numbers).values():
+        mask = np.zeros(len(texts), dtype=np.bool_)
+        mask[has[inside]] = True
+        groups[f"{numbers[inside].min()} to {numbers[inside].max()}"] = mask
     return groups
 
 
@@ -68,7 +86,7 @@ def _item_slices(question: Question, answers: Mapping[str, Answer]) -> dict[str,
     known = popularity_counts(question.trial.train)
     candidates = question.trial.candidates
     slices = {}
-    for name, inside in _terciles(known[candidates]).items():
+    for name, inside in _terciles(known[candidates], known[candidates]).items():
         items = np.zeros(len(known), dtype=np.bool_)
         items[candidates[inside]] = True
         relevant = np.asarray(question.truth @ items.astype(np.float64), dtype=np.int64)
@@ -89,10 +107,13 @@ def _within(hits: Hits, items: Mask, relevant: Rows) -> Hits:
     return Hits(hits.rows, hits.hits & items[hits.rows], relevant)
 
 
-def _terciles(values: Rows) -> dict[str, Mask]:
+def _terciles(values: Rows, weights: Rows | None = None) -> dict[str, Mask]:
+    """Cut `values` into thirds of their number, or of their `weights`; none where all are equal."""
     if len(np.unique(values)) < 2:
         return {}
-    place = np.empty(len(values), dtype=np.int64)
-    place[np.argsort(values, kind="stable")] = np.arange(len(values))
-    third = 3 * place // len(values)
+    order = np.argsort(values, kind="stable")
+    share = np.ones(len(values)) if weights is None else weights[order].astype(np.float64)
+    middle = np.cumsum(share) - share / 2
+    third = np.empty(len(values), dtype=np.int64)
+    third[order] = np.minimum(3 * middle / share.sum(), 2).astype(np.int64)
     return {name: third == number for number, name in enumerate(TERCILES)}
