@@ -78,11 +78,12 @@ install_packages() {
   .deps/uv/bin/uv --version >/dev/null 2>&1 || install_uv "$python"
   use_index_of_pip "$python"
   say "installing the Python packages of requirements.lock into .venv"
-  rm -f .venv/nightrank-stamp
-  if ! .venv/bin/python -c '' 2>/dev/null; then
+  # no stamp: an interrupted set-up, whose packages may lack files that no installer would miss
+  if ! [ -e .venv/nightrank-stamp ] || ! .venv/bin/python -c '' 2>/dev/null; then
     rm -rf .venv
     .deps/uv/bin/uv venv -q --no-project --python "$python" .venv
   fi
+  rm -f .venv/nightrank-stamp
   VIRTUAL_ENV=.venv retry .deps/uv/bin/uv pip sync -q --require-hashes requirements.lock
   VIRTUAL_ENV=.venv .deps/uv/bin/uv pip install -q --no-deps --no-build-isolation -e .
   echo "$stamp" >.venv/nightrank-stamp
