@@ -15,7 +15,7 @@ import csv
 import gzip
 from collections.abc import Callable
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TextIO
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -93,8 +93,11 @@ def _read_tsv(spark: SparkSession, path: Path) -> DataFrame:
 
 def _read_quoted(spark: SparkSession, path: Path, delimiter: str) -> DataFrame:
     names = _header(path, delimiter, csv.QUOTE_MINIMAL)
+    with _opened(path) as text:
+        # told, not found out: Spark would make every CRLF within a field of such a file LF
+        line_end = "\r\n" if text.readline().endswith("\r\n") else "\n"
     reader = spark.read.options(sep=delimiter, quote='"', escape='"', multiLine=True)
-    return _read_delimited(reader, path, names)
+    return _read_delimited(reader.options(lineSep=line_end), path, names)
 
 
 def _read_atomic(spark: SparkSession, path: Path) -> DataFrame:
@@ -176,13 +179,18 @@ def _as_text(path: Path, field: StructField) -> Column:
 
 
 def _header(path: Path, delimiter: str, quoting: Literal[0, 3]) -> list[str]:
-    first = parts(path)[0]
-    opener = gzip.open if first.suffix == _COMPRESSED else Path.open
-    with opener(first, "rt", encoding="utf-8-sig", newline="") as text:
+    with _opened(path) as text:
         names = next(csv.reader(text, delimiter=delimiter, quoting=quoting), [])
     if not names:
         raise InputError(f"{path} is empty: expected a line with the names of the columns")
     return names
+
+
+def _opened(path: Path) -> TextIO:
+    first = parts(path)[0]
+    if first.suffix == _COMPRESSED:
+        return gzip.open(first, "rt", encoding="utf-8-sig", newline="")
+    return first.open(encoding="utf-8-sig", newline="")
 
 
 def _no_doubles(path: Path, names: list[str]) -> None:

@@ -24,7 +24,12 @@ def spark() -> Iterator[SparkSession]:
     """The session that every step takes over: its settings are the defaults."""
     running = session(Settings(), "tests")
     yield running
+    gateway = running.sparkContext._gateway
     running.stop()
+    if gateway is not None:  # or the JVM would end as a warning about an open process
+        gateway.shutdown()
+        gateway.proc.stdin.close()
+        gateway.proc.wait(60)
 
 
 @pytest.fixture
