@@ -43,7 +43,7 @@ def arrays(dataset: Dataset) -> list[list[float]]:
 
 def test_rows_follow_the_catalogue_and_the_clock(warehouse: Warehouse) -> None:
     write_items(warehouse, "x", "10", "9")
-    write_interactions(warehouse, ROWS)
+    write_interactions(warehouse, [("b", "x", 1.0, 6.0), *ROWS[1:]])
     write(warehouse, USERS, [
         {"user_id": "b", "text": "a baker", "attributes": [("age", "30")]},
         {"user_id": "idle", "text": "who did nothing yet", "attributes": []},
@@ -56,8 +56,8 @@ def test_rows_follow_the_catalogue_and_the_clock(warehouse: Warehouse) -> None:
     assert dataset.user_ids == ("a", "b", "idle")
     assert dataset.profiles == ("", "a baker", "who did nothing yet")
     assert dataset.user_attributes == ({}, {"age": "30"}, {})
-    # by time, then item row, then user row
-    assert arrays(dataset) == [[0, 0, 1, 1], [1, 0, 0, 2], [3, 4, 2, 1], [1.5, 5, 5, 5]]
+    # by time; at the same time and item by user row
+    assert arrays(dataset) == [[0, 0, 1, 1], [1, 0, 0, 2], [3, 4, 2, 1], [1.5, 5, 5, 6]]
     assert (dataset.interactions.n_users, dataset.interactions.n_items) == (3, 3)
     assert dataset.interactions.user.dtype == np.int64
 
@@ -81,16 +81,18 @@ def test_missing_data_is_named(warehouse: Warehouse) -> None:
         read_dataset(warehouse)
 
 
-@settings(max_examples=15, deadline=None)
-@given(st.permutations(ROWS), st.integers(1, len(ROWS)))
-def test_the_layout_of_the_files_does_not_matter(
-    rows: list[tuple[str, str, float, float]], size: int
-) -> None:
+def read_in_parts(rows: list[tuple[str, str, float, float]], size: int) -> list[list[float]]:
     with tempfile.TemporaryDirectory() as folder:
         warehouse = Warehouse(folder)
         write_items(warehouse, "x", "10", "9")
         for start in range(0, len(rows), size):
             write_interactions(warehouse, rows[start : start + size])
-        assert arrays(read_dataset(warehouse)) == [
-            [0, 0, 1, 1], [1, 0, 0, 2], [3, 4, 2, 1], [1.5, 5, 5, 5],
-        ]  # fmt: skip
+        return arrays(read_dataset(warehouse))
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.permutations(ROWS), st.integers(1, len(ROWS)))
+def test_the_layout_of_the_files_does_not_matter(
+    rows: list[tuple[str, str, float, float]], size: int
+) -> None:
+    assert read_in_parts(rows, size) == read_in_parts(ROWS, len(ROWS))
