@@ -11,7 +11,6 @@ import importlib
 import json
 import logging
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,7 @@ import click
 from jobs.settings import Settings, load_settings
 from models.errors import InputError
 
-Command = Callable[..., dict[str, Any]]
+LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -114,7 +113,7 @@ def show_config(config: Path | None, warehouse: str | None, as_json: bool) -> No
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line and exit with 0, or with 2 and one line on bad usage or bad input."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.basicConfig(level=logging.INFO, format=LOG_FORMAT)
     try:
         cli.main(arguments, prog_name="nightrank", standalone_mode=False)
     except click.exceptions.NoArgsIsHelpError as error:

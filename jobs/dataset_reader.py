@@ -1,7 +1,7 @@
 """The Delta tables as arrays: catalogue, interactions, users and their profiles.
 
 - Items and users stand in catalogue order; users are those of `users` and of `interactions`.
-- Interactions are ordered by time, ties by item row, then by user row: the same arrays whatever
+- Interactions are ordered by time, ties by `tie_order`, then by user row: the same arrays whatever
   files the tables lie in.
 - Every table is read at one version, given or the newest, and the versions are handed back.
 
@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 
 from jobs.tables import INTERACTIONS, ITEMS, USERS
 from jobs.warehouse import Warehouse
-from models.dataset import Catalogue, Interactions, Rows, catalogue_order
+from models.dataset import Catalogue, Interactions, Rows, catalogue_order, tie_order
 from models.errors import InputError
 
 
@@ -79,6 +79,7 @@ def _catalogue(items: pa.Table) -> Catalogue:
         item_ids=tuple(_strings(items, "item_id")),
         titles=tuple(_strings(items, "title")),
         texts=tuple(_strings(items, "text")),
+        attributes=tuple(_attributes(items)),
         available=np.asarray(items["available"].to_pylist(), dtype=np.bool_),
     )
 
@@ -115,7 +116,7 @@ def _interactions(
         )
     user = _positions(events, "user_id", user_ids)
     micros = events["ts"].cast(pa.int64()).to_numpy()
-    order = np.lexsort((user, item, micros))
+    order = np.lexsort((user, tie_order(item_ids)[item], micros))
     return Interactions(
         user=user[order],
         item=item[order],

@@ -11,6 +11,7 @@ have seen test interactions; of the other splits the report shows the baselines.
 
 import json
 import logging
+import os
 from pathlib import Path
 from typing import Any
 
@@ -28,10 +29,10 @@ from models.comparison import ask
 from models.contenders import Contender, baselines
 from models.dataset import Factors, Interactions
 from models.errors import InputError
-from models.serving import score_function
 from models.splits import SPLITS, Split, make_split
 from models.standings import standings
 from models.texts import item_texts
+from models.variants import score_function
 
 LOGGER = logging.getLogger(__name__)
 
@@ -46,8 +47,7 @@ def run(
 ) -> dict[str, Any]:
     """Report `split` of SPLITS, or `all`, for a version (default: the candidate).
 
-    Raises InputError for an unknown split, a missing version, or a threshold that isn't the
-    version's.
+    Raises InputError for an unknown split, a missing version, or another threshold than its own.
     """
     names = _names(split)
     bundle = registry.candidate(settings, model_version)
@@ -119,8 +119,10 @@ def _versions(split: Split, bundle: Bundle, dataset: Dataset) -> dict[str, Conte
             "%s was not trained for split %s: baselines only", bundle.version, split.name
         )
         return {}
+    threads = os.cpu_count() or 1
+    clock = split.final.clock
     return {
-        variant: Contender(score_function(bundle, variant, dataset.catalogue))
+        variant: Contender(score_function(bundle, variant, dataset.catalogue, threads, clock))
         for variant in VARIANTS
     }
 

@@ -38,9 +38,10 @@ from models.comparison import ask, judge
 from models.compress import distil, export_encoder, export_towers, prune_layers
 from models.errors import InputError
 from models.parity import Parity, compare
-from models.serving import TextVectors, score_function
+from models.serving import TextVectors
 from models.splits import make_split
 from models.topk import build_ranker
+from models.variants import score_function
 from models.weights import load_encoder, load_towers
 
 _log = logging.getLogger("nightrank.export")
@@ -99,8 +100,8 @@ def _export(settings: Settings, trained: Bundle, version: str, folder: Path) -> 
     )
     export_encoder(student, partial, settings.quantisation)
     towers = load_towers(trained)
-    np.save(partial / ITEM_FACTORS, towers.ranking_part.detach().numpy())
-    np.save(partial / HISTORY_FACTORS, towers.history_part.detach().numpy())
+    np.save(partial / ITEM_FACTORS, towers.own_ranking[towers.known].numpy())
+    np.save(partial / HISTORY_FACTORS, towers.own_history[towers.known].numpy())
     export_towers(towers, int(trained.manifest["text_dim"]), partial)
     build_ranker(partial / RANKER)
     manifest = {
@@ -136,7 +137,10 @@ def _refusal(parity: Parity, tolerance: float) -> str:
 def _parity(settings: Settings, bundle: Bundle, texts: Sequence[str]) -> Parity:
     dataset: Dataset = read_dataset(Warehouse(settings.warehouse), bundle.manifest["tables"])
     threshold = float(bundle.manifest["settings"]["positive_threshold"])
-    question = ask(make_split("warm", dataset.interactions, threshold).tuning, dataset.profiles)
+    question = ask(
+        make_split(bundle.manifest["split"], dataset.interactions, threshold).tuning,
+        dataset.profiles,
+    )
     threads = os.cpu_count() or 1
     fine_tuned, shipped = (
         judge(question, score_function(bundle, variant, dataset.catalogue, threads))

@@ -2,7 +2,7 @@
 
 - One shuffle, by the hash of the user, so that a retried task sees the same users again; profiles
   travel in the same shuffle as interactions.
-- Histories stand oldest first, equal times by item row, whatever files the tables lie in.
+- Histories stand oldest first, equal times by `tie_order`, whatever files the tables lie in.
 - Pairs never exist: a user's list leaves the pandas UDF as arrays and is spread out by the JVM.
 
 Trade-off: the item ids are joined to rows by broadcast, right up to some million items.
@@ -23,10 +23,11 @@ from pyspark.sql.pandas.functions import pandas_udf
 
 from jobs.tables import INTERACTIONS, RECOMMENDATIONS, TABLES, USERS
 from jobs.warehouse import Warehouse
+from models.dataset import tie_order
 from models.night import LISTS_SCHEMA, NightPlan, Users, top_lists
 
 _USERS_PER_TASK, _TASKS_PER_CORE, _USERS_PER_FILE = 5_000, 8, 50_000
-_EVENT = "struct<ts: timestamp, item_row: int, value: double>"
+_EVENT = "struct<ts: timestamp, tie: int, item_row: int, value: double>"
 
 
 def tasks(users: int, cores: int) -> int:
@@ -36,11 +37,12 @@ def tasks(users: int, cores: int) -> int:
 
 
 def items_frame(spark: SparkSession, item_ids: Sequence[str]) -> DataFrame:
-    """Return item_id and item_row, ready for a broadcast join."""
+    """Return item_id, item_row and the item's place in a tie, ready for a broadcast join."""
     table = pa.table(
         {
             "item_id": pa.array(item_ids, pa.string()),
             "item_row": pa.array(range(len(item_ids)), pa.int32()),
+            "tie": pa.array(tie_order(item_ids), pa.int32()),
         }
     )
     return fn.broadcast(spark.createDataFrame(table))
@@ -58,7 +60,7 @@ def histories(
     Users are those of interactions and of `users`; an event whose item isn't in `items` is left
     out.
     """
-    event = fn.struct("ts", "item_row", "value").cast(_EVENT)
+    event = fn.struct("ts", "tie", "item_row", "value").cast(_EVENT)
     rows = (
         _table(spark, warehouse, INTERACTIONS, versions)
         .join(items, "item_id", "left")
@@ -141,7 +143,7 @@ def shipped(spark: SparkSession, folder: Path, scratch: Path, name: str) -> str:
     master = str(context.master)
     if master.startswith("local") and not master.startswith("local-cluster"):
         return str(folder.absolute())
-    archive = make_archive(str(scratch / name), "tar", folder)
+    archive = make_archive(str(scratch / name), "zip", folder)
     context.addArchive(f"{archive}#{name}")
     return name
 

@@ -97,7 +97,7 @@ def run(settings: Settings) -> dict[str, Any]:
         None if found is None else found.version
         for found in (_aliased(client, CHAMPION), _aliased(client, CANDIDATE))
     )
-    rows = []
+    rows: list[dict[str, Any]] = []
     for entry in _entries(client):
         metrics = client.get_run(str(entry.run_id)).data.metrics if entry.run_id else {}
         aliases = [

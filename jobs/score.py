@@ -6,10 +6,11 @@
 - One commit replaces the night in `recommendations_staged`: a killed run leaves nothing, the next
   one gives the same rows.
 
-Trade-off: the lock on the staged table is held from start to end, so that a run whose caller was
-lost fences off its successor; nights are scored one after another.
+Trade-off: the lock on the staged table is held from start to end: a run whose caller was lost
+fences off its successor, and nights are scored one after another.
 """
 
+import datetime as dt
 import os
 import re
 import sys
@@ -52,7 +53,9 @@ def run(settings: Settings, run_date: str | None = None) -> dict[str, Any]:
         users, items = _count_users(warehouse, versions), len(catalogue.item_ids)
         with warehouse.lock(RECOMMENDATIONS_STAGED), tempfile.TemporaryDirectory() as folder:
             session = spark.session(settings, f"score {date}")
-            plan = _plan(settings, session, bundle, catalogue, Path(folder))
+            threads = len(os.sched_getaffinity(0))
+            prepare(bundle, catalogue, Path(folder) / "arrays", threads)
+            plan = _plan(settings, session, bundle, Path(folder), date)
             scoring = time.monotonic()
             rows, version = _stage(session, warehouse, night, catalogue, users, plan)
             pairs_per_second = round(users * items / (time.monotonic() - scoring))
@@ -84,10 +87,9 @@ def _count_users(warehouse: Warehouse, versions: dict[str, int]) -> int:
 
 
 def _plan(
-    settings: Settings, session: SparkSession, bundle: Bundle, catalogue: Catalogue, folder: Path
+    settings: Settings, session: SparkSession, bundle: Bundle, folder: Path, date: dt.date
 ) -> NightPlan:
-    """Write the night's arrays under `folder` and return the plan that the workers follow."""
-    prepare(bundle, catalogue, folder / "arrays", threads=len(os.sched_getaffinity(0)))
+    """Return the plan that the workers follow; the night's arrays lie under `folder`."""
     return NightPlan(
         bundle_folder=night_frame.shipped(session, bundle.folder, folder, "model"),
         night_folder=night_frame.shipped(session, folder / "arrays", folder, "night"),
@@ -95,6 +97,7 @@ def _plan(
         k=settings.k,
         batch_users=settings.score_batch_users,
         block_items=block_items(settings.score_memory_mb, settings.score_batch_users),
+        clock=dt.datetime.combine(date, dt.time(), dt.UTC).timestamp(),
         threads=int(session.conf.get("spark.task.cpus", "1") or 1),
         device=usable_device(bundle, settings.device),
     )

@@ -100,22 +100,28 @@ class Settings(BaseModel):
         96, "Tokens of a text that the language model reads.", "train", ge=8, le=512
     )
     factors: int = setting(
-        256, "Dimensions of user and item factors, the bias apart.", "train", ge=4, le=4096
+        448,
+        "Dimensions of what histories say, profiles and popularity apart.",
+        "train",
+        ge=16,
+        le=4096,
+    )
+    split: Literal["warm", "global_time", "cold_item", "cold_user", "cold_user_0"] = setting(
+        "warm",
+        "Split whose training part is learned from; only `warm` versions are promoted.",
+        "train",
     )
     history_length: int = setting(
         200, "Newest positives of a user that count.", "train", ge=1, le=2000
-    )
-    teacher_ridge: float = setting(
-        200.0, "Penalty of the closed-form model that training starts from.", "train", gt=0, le=1e6
     )
     epochs: int = setting(20, "Passes over the users at most.", "train", ge=1, le=1000)
     batch_users: int = setting(64, "Users in a training step.", "train", ge=1, le=8192)
     bucket_items: int = setting(
         32, "Item texts encoded with gradients in a training step.", "train", ge=1, le=1024
     )
-    learning_rate: float = setting(3e-4, "Learning rate of the towers.", "train", gt=0, le=1)
+    learning_rate: float = setting(1e-3, "Learning rate of the towers.", "train", gt=0, le=1)
     encoder_learning_rate: float = setting(
-        3e-5, "Learning rate of the language model.", "train", gt=0, le=1
+        1e-4, "Learning rate of the language model.", "train", gt=0, le=1
     )
     weight_decay: float = setting(0.01, "AdamW's weight decay.", "train", ge=0, le=10)
     warmup_share: float = setting(
@@ -125,7 +131,7 @@ class Settings(BaseModel):
         3, "Validations without a better NDCG before training stops.", "train", ge=1, le=100
     )
     epochs_between_validations: int = setting(
-        2, "Passes over the users between two validations.", "train", ge=1, le=100
+        4, "Passes over the users between two validations.", "train", ge=1, le=100
     )
     tuned_layers: int = setting(
         2,
@@ -134,8 +140,15 @@ class Settings(BaseModel):
         ge=0,
         le=48,
     )
-    part_dropout: float = setting(
-        0.2, "Chance that an item's collaborative part is dropped in a step.", "train", ge=0, lt=1
+    own_dropout: float = setting(
+        0.3, "Chance that an item's own factors are dropped in a step.", "train", ge=0, lt=1
+    )
+    distillation_weight: float = setting(
+        1.0,
+        "Weight of texts standing in for own factors, beside the ranking.",
+        "train",
+        ge=0,
+        le=100,
     )
     interest_weight: float = setting(
         0.2, "Weight of interest prediction beside the ranking.", "train", ge=0, le=100

@@ -7,39 +7,26 @@
 
 import hashlib
 import json
-import logging
 import shutil
-from dataclasses import fields
+from dataclasses import asdict, fields
 from importlib.metadata import version as library_version
 from pathlib import Path
 from time import perf_counter
 from typing import Any
-
-import numpy as np
-from safetensors.torch import save_file
 
 from jobs import registry
 from jobs.dataset_reader import Dataset, read_dataset
 from jobs.lineage import recorded
 from jobs.settings import Settings
 from jobs.warehouse import Warehouse
-from models.bundle import (
-    FINE_TUNED_VECTORS,
-    MANIFEST,
-    PRETRAINED_VECTORS,
-    TEXTS,
-    Bundle,
-    open_bundle,
-    write_manifest,
-)
+from models.attributes import AttributeColumns
+from models.bundle import MANIFEST, Bundle, open_bundle, write_manifest
 from models.encoder import TextEncoder, load_language_model
-from models.finetune import FinetuneOptions, TrainingTask, finetune, profile_rows
+from models.finetune import finetune
 from models.splits import make_split
-from models.teacher import collaborative_start
+from models.task import FinetuneOptions, TrainingTask
 from models.texts import item_texts
-from models.weights import ENCODER_WEIGHTS, TOWER_WEIGHTS
-
-_log = logging.getLogger("nightrank.train")
+from models.weights import save_weights
 
 LIBRARIES = ("nightrank", "torch", "transformers", "optimum", "onnxruntime-gpu", "numpy")
 
@@ -79,44 +66,42 @@ def version_name(settings: Settings, table_versions: dict[str, int]) -> str:
 
 def _training_settings(settings: Settings) -> dict[str, Any]:
     names = [f.name for f in fields(FinetuneOptions)]
-    names += ["encoder", "max_tokens", "factors", "positive_threshold", "teacher_ridge"]
+    names += ["encoder", "max_tokens", "positive_threshold", "split"]
     return {name: getattr(settings, name) for name in sorted(names)}
 
 
 def _train(settings: Settings, dataset: Dataset, version: str, folder: Path) -> Bundle:
+    model, tokenizer = load_language_model(settings.encoder)
+    encoder = TextEncoder(model, tokenizer, settings.max_tokens)
+    columns = AttributeColumns.fit(dataset.catalogue.attributes)
+    task = _task(settings, dataset, columns)
     options = FinetuneOptions(
         **{f.name: getattr(settings, f.name) for f in fields(FinetuneOptions)}
     )
-    model, tokenizer = load_language_model(settings.encoder)
-    encoder = TextEncoder(model, tokenizer, settings.max_tokens)
-    task = _task(settings, dataset)
-    texts = [*task.item_texts, *profile_rows(task)]
     checkpoints = folder.with_name(f"{version}.checkpoints")
     result = finetune(encoder, task, options, checkpoints)
-    tuned = result.model
     partial = folder.with_name(f"{version}.partial")
     shutil.rmtree(partial, ignore_errors=True)
-    (partial / "training").mkdir(parents=True)
-    save_file(tuned.bank.encoder.model.state_dict(), partial / ENCODER_WEIGHTS)
-    save_file(tuned.towers.state_dict(), partial / TOWER_WEIGHTS)
-    np.save(partial / PRETRAINED_VECTORS, result.pretrained_vectors)
-    np.save(partial / FINE_TUNED_VECTORS, tuned.bank.vectors.cpu().numpy())
-    (partial / TEXTS).write_text(json.dumps(texts, ensure_ascii=False), "utf-8")
-    best = max(entry.get("eval_ndcg@10", 0.0) for entry in result.curve)
+    save_weights(result, task, columns, partial)
+    known = result.model.towers.known.cpu().numpy()
     write_manifest(
         partial,
         {
             "version": version,
+            "split": settings.split,
             "settings": _training_settings(settings),
             "tables": dataset.versions,
-            "item_ids": list(dataset.catalogue.item_ids),
+            "item_ids": [
+                i for i, own in zip(dataset.catalogue.item_ids, known, strict=True) if own
+            ],
+            "blocks": [asdict(block) for block in result.model.towers.users.blocks],
+            "popularity": asdict(result.model.towers.users.popularity),
             "max_tokens": encoder.max_tokens,
             "text_dim": encoder.width,
             "history_length": settings.history_length,
-            "metrics": {"validation_ndcg@10": best},
+            "metrics": _best(result.curve),
             "learning_curve": result.curve,
             "libraries": {name: library_version(name) for name in LIBRARIES},
-            "trained_parameters": sum(p.numel() for p in tuned.parameters() if p.requires_grad),
         },
     )
     partial.rename(folder)
@@ -124,15 +109,23 @@ def _train(settings: Settings, dataset: Dataset, version: str, folder: Path) -> 
     return open_bundle(folder)
 
 
-def _task(settings: Settings, dataset: Dataset) -> TrainingTask:
-    split = make_split("warm", dataset.interactions, settings.positive_threshold)
+def _best(curve: list[dict[str, float]]) -> dict[str, float]:
+    entries = [entry for entry in curve if "eval_ndcg@10" in entry]
+    best = max(entries, key=lambda entry: entry["eval_ndcg@10"])
+    return {
+        name.removeprefix("eval_"): best[name]
+        for name in ("eval_ndcg@10", "eval_validation", "eval_texts_alone")
+    }
+
+
+def _task(settings: Settings, dataset: Dataset, columns: AttributeColumns) -> TrainingTask:
+    split = make_split(settings.split, dataset.interactions, settings.positive_threshold)
     return TrainingTask(
         item_texts=item_texts(dataset.catalogue),
         profiles=dataset.profiles,
         labelled=split.labelled_fit,
         trial=split.tuning,
+        positives=split.train,
         threshold=settings.positive_threshold,
-        start=collaborative_start(
-            split.fit, settings.factors, settings.teacher_ridge, settings.seed
-        ),
+        columns=columns.encode(dataset.catalogue.attributes),
     )

@@ -1,4 +1,4 @@
-"""The text bank and the model under training: fresh vectors for a few texts, kept ones for the rest.
+"""The text bank and the model under training: few texts fresh, the rest kept.
 
 - A bank keeps the vectors of all texts. Each step encodes one bucket of items, and the profiles of
   the batch, through the trained layers and puts them into the bank, with gradients.
@@ -8,15 +8,24 @@ learning rate of the language model keeps small; before every validation all are
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from models.dataset import Rows
 from models.encoder import FrozenTrunk, TextEncoder, layers_of
-from models.losses import interest_loss, ranking_softmax
+from models.losses import factor_distillation, interest_loss, ranking_softmax
 from models.network import TwoTowers
 from models.texts import length_buckets
+
+
+@dataclass(frozen=True)
+class LossWeights:
+    """Weights of the losses beside the ranking softmax, which has weight one."""
+
+    interest: float
+    distillation: float
 
 
 class TextBank(nn.Module):
@@ -24,7 +33,9 @@ class TextBank(nn.Module):
 
     vectors: Tensor
 
-    def __init__(self, encoder: TextEncoder, texts: Sequence[str], n_items: int, tuned: int):
+    def __init__(
+        self, encoder: TextEncoder, texts: Sequence[str], n_items: int, tuned: int
+    ) -> None:
         super().__init__()
         depth = len(layers_of(encoder.model))
         self.encoder = encoder
@@ -64,31 +75,72 @@ class TextBank(nn.Module):
 
 
 class FinetunedModel(nn.Module):
-    """Bank and towers under the two losses."""
+    """Bank and towers under the losses of both tasks.
 
-    def __init__(self, bank: TextBank, towers: TwoTowers, interest_weight: float) -> None:
+    `sums` [n, d + h] is what attributes add to the factors of items; `probe` [n] marks the items
+    whose own factors stay out of the training, so that they tell how well texts stand in.
+    """
+
+    sums: Tensor
+    probe: Tensor
+
+    def __init__(
+        self, bank: TextBank, towers: TwoTowers, probe: Tensor, weights: LossWeights
+    ) -> None:
         super().__init__()
         self.bank = bank
         self.towers = towers
-        self.interest_weight = interest_weight
+        self.weights = weights
+        width = towers.own_ranking.shape[1] + towers.own_history.shape[1]
+        self.register_buffer("sums", torch.zeros(bank.n_items, width))
+        self.register_buffer("probe", probe)
+
+    def split_sums(self) -> tuple[Tensor, Tensor]:
+        """Return the attribute sums of ranking [n, d] and history factors [n, h]."""
+        size = self.towers.own_ranking.shape[1]
+        return self.sums[:, :size], self.sums[:, size:]
 
     def forward(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Return the weighted loss and its terms for a batch of `collate`."""
+        """Return the weighted loss and its terms for a batch of `Collator`."""
         groups = [batch[name].cpu().numpy() for name in ("bucket", "profile_rows")]
         vectors = self.bank(groups)
-        ranking, history, levels = self.towers.item_factors(vectors[: self.bank.n_items])
+        texts, sums = vectors[: self.bank.n_items], self.split_sums()
+        ranking, history = self.towers.item_factors(texts, *sums, without=self.probe)
         users = self.towers.user_factors(
-            vectors[batch["profiles"]], history, batch["items"], batch["ages"]
+            vectors[batch["profiles"]],
+            history,
+            batch["items"],
+            batch["ages"],
+            torch.zeros(len(batch["items"]), device=vectors.device),
         )
         scores = users @ ranking.T
-        rank = ranking_softmax(scores, batch["taken"], batch["target_users"], batch["target_items"])
-        pair_users, pair_items = batch["pair_users"], batch["pair_items"]
-        logits = self.towers.interest(
-            scores[pair_users, pair_items], levels[pair_items], batch["user_levels"][pair_users]
+        rank = ranking_softmax(
+            scores * self.towers.temperature,
+            batch["taken"] | self.probe,
+            *_without(self.probe, batch["target_users"], batch["target_items"]),
         )
-        interest = interest_loss(logits, batch["labels"])
-        return {
-            "loss": rank + self.interest_weight * interest,
-            "ranking": rank.detach(),
-            "interest": interest.detach(),
-        }
+        interest = self._interest(scores, texts, ranking, batch)
+        distilled = self._distilled(texts, batch["bucket"])
+        loss = rank + self.weights.interest * interest + self.weights.distillation * distilled
+        terms = {"ranking": rank, "interest": interest, "distillation": distilled}
+        return {"loss": loss, **{name: term.detach() for name, term in terms.items()}}
+
+    def _interest(
+        self, scores: Tensor, texts: Tensor, ranking: Tensor, batch: dict[str, Tensor]
+    ) -> Tensor:
+        users, items = batch["pair_users"], batch["pair_items"]
+        levels = self.towers.interest.levels(texts, ranking)[items]
+        logits = self.towers.interest(scores[users, items], levels, batch["user_levels"][users])
+        return interest_loss(logits, batch["labels"])
+
+    def _distilled(self, texts: Tensor, bucket: Tensor) -> Tensor:
+        """Return how far texts are from standing in for the own factors of a bucket's items."""
+        rows = bucket[(self.towers.known & ~self.probe)[bucket]]
+        ranking_sum, history_sum = self.split_sums()
+        ranking, _ = self.towers.items(texts[rows], ranking_sum[rows], history_sum[rows])
+        return factor_distillation(ranking, self.towers.own_ranking[rows])
+
+
+def _without(probe: Tensor, users: Tensor, items: Tensor) -> tuple[Tensor, Tensor]:
+    kept = ~probe[items]
+    return users[kept], items[kept]

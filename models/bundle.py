@@ -11,7 +11,6 @@ nothing that was tampered with or half-copied is ever run.
 
 import hashlib
 import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,6 +29,8 @@ USER_TOWER = "user_tower.onnx"
 RANKER = "ranker.onnx"
 ITEM_FACTORS = "item_factors.npy"
 HISTORY_FACTORS = "history_factors.npy"
+ATTRIBUTES = "attributes.json"
+ATTRIBUTE_FACTORS = "attribute_factors.npy"
 TEXTS = "training/texts.json"
 PRETRAINED_VECTORS = "training/pretrained_vectors.npy"
 FINE_TUNED_VECTORS = "training/fine_tuned_vectors.npy"
@@ -51,7 +52,7 @@ class Bundle:
 
     @property
     def item_ids(self) -> list[str]:
-        """Ids of the items that the version was trained with, in the order of its factors."""
+        """Ids of the items that have factors of their own, in the order of those."""
         return [str(item) for item in self.manifest["item_ids"]]
 
     @property
@@ -83,7 +84,7 @@ def write_manifest(folder: Path, manifest: dict[str, Any]) -> Bundle:
     complete = {**manifest, "files": files}
     partial = folder / f".{MANIFEST}.partial"
     partial.write_text(json.dumps(complete, indent=2, ensure_ascii=False, sort_keys=True), "utf-8")
-    os.replace(partial, folder / MANIFEST)
+    partial.replace(folder / MANIFEST)
     return Bundle(folder, complete)
 
 

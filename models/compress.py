@@ -17,6 +17,7 @@ import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import cast
 
 import numpy as np
 import torch
@@ -41,7 +42,8 @@ def prune_layers(encoder: TextEncoder, keep: int) -> TextEncoder:
         raise InputError(f"setting `keep_layers`: {keep}, but the encoder has {len(layers)} layers")
     kept = np.unique(np.linspace(0, len(layers) - 1, keep).round().astype(int))
     pruned = copy.deepcopy(encoder)
-    pruned.model.encoder.layer = nn.ModuleList([layers_of(pruned.model)[i] for i in kept])
+    stack = cast(nn.Module, pruned.model.encoder)
+    stack.layer = nn.ModuleList([layers_of(pruned.model)[i] for i in kept])
     pruned.model.config.num_hidden_layers = len(kept)
     return pruned
 
@@ -132,25 +134,31 @@ def _quantise(exported: Path, folder: Path) -> Path:
 def export_towers(towers: TwoTowers, text_dim: int, folder: Path) -> None:
     """Write `item_tower.onnx` and `user_tower.onnx`."""
     towers = towers.cpu().eval()
-    factors = towers.history_part.shape[1]
+    ranking, history = towers.own_ranking.shape[1], towers.own_history.shape[1]
     ages = torch.arange(5, dtype=torch.float32).expand(2, -1).contiguous()
-    items = torch.zeros((2, 5), dtype=torch.int64)
     _export(
         towers.items,
-        (torch.zeros(3, text_dim), torch.zeros(3, factors + 1), torch.zeros(3, factors)),
+        (torch.zeros(3, text_dim), torch.zeros(3, ranking), torch.zeros(3, history)),
         folder / ITEM_TOWER,
-        {name: {0: "items"} for name in ("text_vectors", "ranking_part", "history_part")},
-        ["ranking", "history", "interest"],
+        {name: {0: "items"} for name in ("text_vectors", "ranking_sum", "history_sum")},
+        ["ranking", "history"],
     )
     _export(
         towers.users,
-        (torch.zeros(2, text_dim), torch.zeros(4, factors), items, ages),
+        (
+            torch.zeros(2, text_dim),
+            torch.zeros(4, history),
+            torch.zeros((2, 5), dtype=torch.int64),
+            ages,
+            torch.zeros(2),
+        ),
         folder / USER_TOWER,
         {
             "profiles": {0: "users"},
             "history_factors": {0: "items_and_padding"},
             "items": {0: "users", 1: "history"},
             "ages": {0: "users", 1: "history"},
+            "idle_days": {0: "users"},
         },
         ["user_factors"],
     )

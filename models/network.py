@@ -1,11 +1,12 @@
 """The network: two towers on one language model, meeting in one dot product.
 
-- Item tower: a linear map of the item's text vector plus a collaborative part, an embedding that
-  is dropped at random in training, so that an item without interactions still has factors.
-  Each item has ranking factors (how it is found, with a bias) and history factors (what liking it
-  says about a user), as in FISM (Kabbur et al., KDD 2013).
-- User tower: a linear map of the profile's text vector plus the recency-weighted sum of the
-  history factors of the liked items; every dimension learns its own half-life.
+- Item tower: ranking factors (how an item is found) and history factors (what liking it says) as
+  a linear map of the item's text vector plus the sum of its attributes' factors. Known items have
+  factors of their own, learned from interactions, which are dropped at random in training, so
+  that the map from text learns to stand in for them (as in DropoutNet, Volkovs et al., 2017).
+- User tower: the recency-weighted sum of the history factors of the liked items, a unit vector for
+  each block; a linear map of the profile's text vector; and weights of the popularity dimensions
+  that fall with the length of the history and rise with the time since the last interaction.
 - Interest head: the probability that a user likes an item once seen, from the same dot product,
   the item's own level and the user's generosity.
 
@@ -13,82 +14,103 @@ Trade-off: histories are weighed by age alone, without attention between items: 
 are one gather and one weighted sum, cheap enough to compute for everybody every night.
 """
 
-import math
-from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 
+from models.collaborative import POPULARITY_SIZE, Start
 from models.dataset import Factors
 
 
-@dataclass(frozen=True)
-class Start:
-    """Where training starts: collaborative factors and their recency weights.
-
-    `ranking` [n, d + 1] with the bias last, `history` [n, d], `half_life` [d] in interactions,
-    `floor` [d]: the weight that never fades.
-    """
-
-    ranking: Factors
-    history: Factors
-    half_life: Factors
-    floor: Factors
-
-
 class ItemTower(nn.Module):
-    """Text vectors and collaborative parts to factors."""
+    """Text vectors and attribute sums to factors, for items without factors of their own."""
 
-    def __init__(self, text_dim: int, factors: int) -> None:
+    def __init__(self, text_dim: int, ranking: int, history: int) -> None:
         super().__init__()
-        self.ranking = nn.Linear(text_dim, factors + 1)
-        self.history = nn.Linear(text_dim, factors)
-        self.interest = nn.Linear(text_dim + factors + 1, 1)
+        self.ranking = nn.Linear(text_dim, ranking)
+        self.history = nn.Linear(text_dim, history)
 
     def forward(
-        self, text_vectors: Tensor, ranking_part: Tensor, history_part: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Return ranking factors [n, d + 1], history factors [n, d] and interest levels [n]."""
-        ranking = self.ranking(text_vectors) + ranking_part
-        history = self.history(text_vectors) + history_part
-        interest = self.interest(torch.cat([text_vectors, ranking], dim=1)).squeeze(1)
-        return ranking, history, interest
+        self, text_vectors: Tensor, ranking_sum: Tensor, history_sum: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Return ranking [n, d] and history factors [n, h] from text vectors [n, w] and sums."""
+        return self.ranking(text_vectors) + ranking_sum, self.history(text_vectors) + history_sum
 
 
 class UserTower(nn.Module):
     """Profile vectors and histories to user factors."""
 
-    def __init__(self, text_dim: int, factors: int) -> None:
+    floor: Tensor
+    half_life: Tensor
+    profile_mean: Tensor
+    profile_weights: Tensor
+
+    def __init__(self, start: Start) -> None:
         super().__init__()
-        self.profile = nn.Linear(text_dim, factors)
-        self.log_half_life = nn.Parameter(torch.full((factors,), math.log(10.0)))
-        self.floor = nn.Parameter(torch.full((factors,), 0.3))
-        self.shrinkage = nn.Parameter(torch.tensor(0.5))
+        self.blocks = start.blocks
+        self.popularity = start.popularity
+        sizes = torch.tensor([block.size for block in start.blocks])
+        for name in ("floor", "half_life"):
+            values = torch.tensor([getattr(block, name) for block in start.blocks])
+            self.register_buffer(name, values.float().repeat_interleave(sizes))
+        self.register_buffer("profile_mean", torch.from_numpy(start.profile_mean))
+        self.register_buffer("profile_weights", torch.from_numpy(start.profile_weights))
 
     def forward(
-        self, profiles: Tensor, history_factors: Tensor, items: Tensor, ages: Tensor
+        self,
+        profiles: Tensor,
+        history_factors: Tensor,
+        items: Tensor,
+        ages: Tensor,
+        idle_days: Tensor,
     ) -> Tensor:
-        """Return user factors [b, d + 1], the last dimension one.
+        """Return user factors [b, d].
 
-        `profiles` [b, w]; `history_factors` [n + 1, d] with a last row of zeros; `items` [b, l]
-        rows of it, n where there is none; `ages` [b, l] in interactions, 0 for the newest.
+        `profiles` [b, w]; `history_factors` [n + 1, h] with a last row of zeros; `items` [b, l]
+        rows of it, n where there is none; `ages` [b, l] in interactions, 0 for the newest;
+        `idle_days` [b] since the newest.
         """
-        present = (items < history_factors.shape[0] - 1).to(history_factors.dtype)
-        fading = torch.exp2(-ages.unsqueeze(-1) / torch.exp(self.log_half_life))
-        weights = self.floor + fading
+        weights = self.floor + torch.exp2(-ages.unsqueeze(-1) / self.half_life)
         summed = (history_factors[items] * weights).sum(dim=1)
-        count = present.sum(dim=1, keepdim=True).clamp(min=1.0)
-        user = summed / count**self.shrinkage + self.profile(profiles)
-        return torch.cat([user, torch.ones_like(user[:, :1])], dim=1)
+        parts, start = [], 0
+        for block in self.blocks:
+            parts.append(block.gain * unit(summed[:, start : start + block.size]))
+            start += block.size
+        weighing = self.popularity
+        known = (items < history_factors.shape[0] - 1).to(summed.dtype).sum(dim=1)
+        new = weighing.unknown * torch.exp2(-known / weighing.half_length)
+        away = 1.0 - torch.exp2(-idle_days.clamp(min=0.0) / weighing.idle_half_life)
+        profile = unit((profiles - self.profile_mean) @ self.profile_weights)
+        parts.append(weighing.profile * new.unsqueeze(1) * profile)
+        all_time = (1.0 - away) * new - away * (weighing.recent - 1.0) * weighing.idle
+        recent = away * new + away * weighing.recent * weighing.idle
+        parts.append(torch.stack([all_time, recent], dim=1))
+        return torch.cat(parts, dim=1)
+
+
+def unit(rows: Tensor) -> Tensor:
+    """Return rows [b, r] of length one; rows of zeros stay."""
+    lengths: Tensor = torch.linalg.vector_norm(rows, dim=1, keepdim=True)
+    return rows / lengths.clamp(min=1e-9)
 
 
 class InterestHead(nn.Module):
     """Logit of liking an item once seen."""
 
-    def __init__(self) -> None:
+    def __init__(self, text_dim: int) -> None:
         super().__init__()
+        self.level = nn.Linear(text_dim + POPULARITY_SIZE, 1)
         self.scale = nn.Parameter(torch.tensor(0.3))
         self.generosity = nn.Parameter(torch.tensor(1.0))
+        nn.init.zeros_(self.level.weight)
+        nn.init.zeros_(self.level.bias)
+
+    def levels(self, text_vectors: Tensor, ranking_factors: Tensor) -> Tensor:
+        """Return each item's own level [n]."""
+        popularity = ranking_factors[:, -POPULARITY_SIZE:]
+        level: Tensor = self.level(torch.cat([text_vectors, popularity], dim=1))
+        return level.squeeze(1)
 
     def forward(self, scores: Tensor, item_levels: Tensor, user_levels: Tensor) -> Tensor:
         """Return logits [m] from scores, item levels and the users' log-odds of liking [m]."""
@@ -96,81 +118,70 @@ class InterestHead(nn.Module):
 
 
 class TwoTowers(nn.Module):
-    """Both towers, the interest head and the collaborative parts of the known items."""
+    """Both towers, the interest head and the factors of the known items."""
+
+    own_ranking: Tensor
+    own_history: Tensor
+    known: Tensor
 
     def __init__(self, text_dim: int, start: Start, dropout: float) -> None:
         super().__init__()
-        factors = start.history.shape[1]
-        self.items = ItemTower(text_dim, factors)
-        self.users = UserTower(text_dim, factors)
-        self.interest = InterestHead()
-        self.ranking_part = nn.Parameter(torch.from_numpy(start.ranking.copy()))
-        self.history_part = nn.Parameter(torch.from_numpy(start.history.copy()))
+        ranking, history = start.ranking.shape[1], start.history.shape[1]
+        self.items = ItemTower(text_dim, ranking, history)
+        self.users = UserTower(start)
+        self.interest = InterestHead(text_dim)
+        self.temperature = nn.Parameter(torch.tensor(1.0))
         self.dropout = dropout
-        with torch.no_grad():
-            self.users.log_half_life.copy_(torch.from_numpy(start.half_life).log())
-            self.users.floor.copy_(torch.from_numpy(start.floor))
+        self.register_buffer("own_ranking", torch.from_numpy(start.ranking))
+        self.register_buffer("own_history", torch.from_numpy(start.history))
+        self.register_buffer("known", torch.from_numpy(start.known))
 
-    def start_from_text(self, text_vectors: Tensor, ridge: float) -> None:
-        """Fit the item tower's maps to the collaborative parts, which keep what text can't say.
+    def item_factors(
+        self, text_vectors: Tensor, ranking_sum: Tensor, history_sum: Tensor, without: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Return ranking [n, d] and history factors [n, h]: an item's own, else those of its text.
 
-        Ridge regression over the known items, text_vectors [n, w]; items without a collaborative
-        part (all zeros) don't count.
+        Items in `without` [n] go without their own; in training so does a random share of the
+        others.
         """
-        with torch.no_grad():
-            known = self.history_part.abs().sum(dim=1) > 0
-            for layer, part in (
-                (self.items.ranking, self.ranking_part),
-                (self.items.history, self.history_part),
-            ):
-                weight, bias = _ridge(text_vectors[known], part[known], ridge)
-                layer.weight.copy_(weight)
-                layer.bias.copy_(bias)
-                part[known] -= layer(text_vectors[known])
-            nn.init.zeros_(self.users.profile.weight)
-            nn.init.zeros_(self.users.profile.bias)
-
-    def stretch(self, factor: float) -> None:
-        """Multiply all scores by `factor`, half of it on each side of the product."""
-        root = math.sqrt(factor)
-        with torch.no_grad():
-            for weights in (
-                self.items.ranking.weight,
-                self.items.ranking.bias,
-                self.ranking_part,
-                self.items.history.weight,
-                self.items.history.bias,
-                self.history_part,
-            ):
-                weights.mul_(root)
-            self.items.ranking.weight[-1].mul_(root)
-            self.items.ranking.bias[-1].mul_(root)
-            self.ranking_part[:, -1].mul_(root)
-
-    def item_factors(self, text_vectors: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Return ranking [n, d + 1], history [n, d] and interest [n]; drops parts in training."""
-        ranking, history = self.ranking_part, self.history_part
-        if self.training and self.dropout > 0:
-            kept = (torch.rand(len(ranking), 1, device=ranking.device) >= self.dropout).float()
-            ranking, history = ranking * kept, history * kept
-        factors: tuple[Tensor, Tensor, Tensor] = self.items(text_vectors, ranking, history)
-        return factors
+        ranking, history = self.items(text_vectors, ranking_sum, history_sum)
+        own = self.known & ~without
+        if self.training:
+            own = own & (torch.rand(len(own), device=own.device) >= self.dropout)
+        return (
+            torch.where(own[:, None], self.own_ranking, ranking),
+            torch.where(own[:, None], self.own_history, history),
+        )
 
     def user_factors(
-        self, profiles: Tensor, history_factors: Tensor, items: Tensor, ages: Tensor
+        self,
+        profiles: Tensor,
+        history_factors: Tensor,
+        items: Tensor,
+        ages: Tensor,
+        idle_days: Tensor,
     ) -> Tensor:
-        """Return user factors [b, d + 1] from history factors [n, d]; see `UserTower`."""
+        """Return user factors [b, d] from history factors [n, h]; see `UserTower`."""
         padded = nn.functional.pad(history_factors, (0, 0, 0, 1))
-        users: Tensor = self.users(profiles, padded, items, ages)
-        return users
+        return cast(Tensor, self.users(profiles, padded, items, ages, idle_days))
 
+    def set_own(self, start: Start) -> None:
+        """Replace the items' own factors, and what profiles mean, by those of another fit."""
+        for buffer, values in (
+            (self.own_ranking, start.ranking),
+            (self.own_history, start.history),
+            (self.known, start.known),
+            (self.users.profile_weights, start.profile_weights),
+            (self.users.profile_mean, start.profile_mean),
+        ):
+            buffer.copy_(torch.from_numpy(values))
 
-def _ridge(inputs: Tensor, targets: Tensor, penalty: float) -> tuple[Tensor, Tensor]:
-    mean_in, mean_out = inputs.mean(dim=0), targets.mean(dim=0)
-    centred = (inputs - mean_in).double()
-    gram = centred.T @ centred + penalty * torch.eye(
-        inputs.shape[1], dtype=torch.float64, device=inputs.device
-    )
-    solution = torch.linalg.solve(gram, centred.T @ (targets - mean_out).double())
-    weight = solution.T.to(inputs.dtype)
-    return weight, mean_out - weight @ mean_in
+    def set_text_maps(self, maps: "tuple[Factors, Factors]") -> None:
+        """Replace the maps from text: weights [w, d + h] and biases [d + h]."""
+        weights, bias = (torch.from_numpy(array) for array in maps)
+        size = self.own_ranking.shape[1]
+        with torch.no_grad():
+            self.items.ranking.weight.copy_(weights[:, :size].T)
+            self.items.history.weight.copy_(weights[:, size:].T)
+            self.items.ranking.bias.copy_(bias[:size])
+            self.items.history.bias.copy_(bias[size:])

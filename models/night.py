@@ -36,7 +36,10 @@ _BYTES_PER_SCORE = 4
 
 @dataclass(frozen=True)
 class NightPlan:
-    """What a worker needs to know; the same plan finds the same open sessions."""
+    """What a worker needs to know; the same plan finds the same open sessions.
+
+    `clock` is the time, in seconds, for which the lists are made.
+    """
 
     bundle_folder: str
     night_folder: str
@@ -44,6 +47,7 @@ class NightPlan:
     k: int
     batch_users: int
     block_items: int
+    clock: float
     threads: int
     device: str
 
@@ -119,4 +123,4 @@ def _opened(plan: NightPlan) -> tuple[UserTower, Ranker]:
         plan.threads,
         plan.device,
     )
-    return UserTower(bundle, night, plan.threads, plan.device), ranker
+    return UserTower(bundle, night, plan.clock, plan.threads, plan.device), ranker

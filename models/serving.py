@@ -2,33 +2,32 @@
 
 - A text is encoded alone, without padding: dynamic int8 picks its scales from the whole batch, so
   that a vector would otherwise depend on its neighbours (microsoft/onnxruntime#10111).
-- An item's factor is the item tower of its text plus its collaborative part, which is zero for an
-  item that the version has never seen; the last of its dimensions is the item's bias.
-- A user's factor is the user tower of the profile and the weighted history; its last dimension is
-  one, so that score = user factor . item factor.
+- An item that the version knows has factors of its own; any other has those that its text (item
+  tower) and its attributes (a factor for each column) add up to.
+- A user's factors are the user tower of the profile, the weighted history and the time since the
+  last interaction; score = user factors . item factors.
 
 Trade-off: encoding texts one by one leaves some throughput on the table and makes every night
 reproducible.
 """
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
+from models.attributes import AttributeColumns
 from models.bundle import (
+    ATTRIBUTE_FACTORS,
+    ATTRIBUTES,
     ENCODER,
-    FINE_TUNED_VECTORS,
     HISTORY_FACTORS,
     ITEM_FACTORS,
     ITEM_TOWER,
-    PRETRAINED_VECTORS,
-    TEXTS,
     TOKENIZER,
     USER_TOWER,
     Bundle,
@@ -43,8 +42,8 @@ NIGHT_HISTORY_FACTORS = "history_factors.npy"
 NIGHT_TITLES = "titles.json"
 USERS_AT_ONCE = 64
 ITEMS_AT_ONCE = 4096
-
-ScoreFunction = Callable[[list[History], list[str]], Factors]
+SECONDS_IN_A_DAY = 86400.0
+NEVER_SEEN_DAYS = 365.0
 
 
 def session(path: Path, threads: int, device: str = "cpu") -> ort.InferenceSession:
@@ -94,41 +93,34 @@ class TextVectors:
         }
         hidden = self._session.run(None, {k: v for k, v in feed.items() if k in self._inputs})[0]
         mean = np.asarray(hidden[0], dtype=np.float32).mean(axis=0)
-        return mean / max(float(np.linalg.norm(mean)), 1e-12)
+        length = max(float(np.linalg.norm(mean)), 1e-12)
+        return np.asarray(mean / length, dtype=np.float32)
 
 
 def item_factors(
-    bundle: Bundle, item_ids: Sequence[str], vectors: Factors, threads: int
-) -> tuple[Factors, Factors, Factors]:
-    """Return ranking factors [n, d + 1], history factors [n, d] and interest biases [n].
-
-    `vectors` [n, w] are the text vectors of the items. An item that the version does not know gets
-    its factors from its text alone.
-    """
-    rows = {item: row for row, item in enumerate(bundle.item_ids)}
-    known = np.array([rows.get(item, -1) for item in item_ids], dtype=np.int64)
-    ranking = _aligned(bundle.array(ITEM_FACTORS), known)
-    history = _aligned(bundle.array(HISTORY_FACTORS), known)
+    bundle: Bundle, catalogue: Catalogue, vectors: Factors, threads: int
+) -> tuple[Factors, Factors]:
+    """Return ranking [n, d] and history factors [n, h]; `vectors` [n, w] are of the texts."""
+    own_ranking, own_history = bundle.array(ITEM_FACTORS), bundle.array(HISTORY_FACTORS)
+    columns = AttributeColumns.from_json(json.loads(bundle.path(ATTRIBUTES).read_text("utf-8")))
+    sums = columns.encode(catalogue.attributes).astype(np.float32) @ bundle.array(ATTRIBUTE_FACTORS)
+    size = own_ranking.shape[1]
     tower = session(bundle.path(ITEM_TOWER), threads)
-    parts = [
-        tower.run(
-            None,
-            {
-                "text_vectors": vectors[start : start + ITEMS_AT_ONCE],
-                "ranking_part": ranking[start : start + ITEMS_AT_ONCE],
-                "history_part": history[start : start + ITEMS_AT_ONCE],
-            },
-        )
-        for start in range(0, len(item_ids), ITEMS_AT_ONCE)
-    ]
-    first, second, third = (np.concatenate(column) for column in zip(*parts, strict=True))
-    return first, second, third
-
-
-def _aligned(part: NDArray[Any], rows: Rows) -> Factors:
-    aligned = np.zeros((len(rows), part.shape[1]), dtype=np.float32)
-    aligned[rows >= 0] = part[rows[rows >= 0]]
-    return aligned
+    parts = []
+    for start in range(0, len(vectors), ITEMS_AT_ONCE):
+        block = slice(start, start + ITEMS_AT_ONCE)
+        feed = {
+            "text_vectors": vectors[block],
+            "ranking_sum": np.ascontiguousarray(sums[block, :size]),
+            "history_sum": np.ascontiguousarray(sums[block, size:]),
+        }
+        parts.append(tower.run(None, feed))
+    ranking, history = (np.concatenate(column) for column in zip(*parts, strict=True))
+    rows = {item: row for row, item in enumerate(bundle.item_ids)}
+    own = np.array([rows.get(item, -1) for item in catalogue.item_ids], dtype=np.int64)
+    ranking[own >= 0] = own_ranking[own[own >= 0]]
+    history[own >= 0] = own_history[own[own >= 0]]
+    return ranking, history
 
 
 class HistoryEncoder:
@@ -142,8 +134,13 @@ class HistoryEncoder:
         zero = np.zeros((1, history_factors.shape[1]), dtype=np.float32)
         self._factors = np.concatenate([history_factors, zero])
 
-    def encode(self, histories: Sequence[History], profiles: Factors) -> Factors:
-        """Return user factors [u, d + 1] from histories and profile vectors [u, w]."""
+    def encode(
+        self, histories: Sequence[History], profiles: Factors, clock: float | None
+    ) -> Factors:
+        """Return user factors [u, d] from histories and profile vectors [u, w].
+
+        `clock` is the time of asking in seconds, None for right after each user's newest.
+        """
         parts = []
         for start in range(0, len(histories), USERS_AT_ONCE):
             some = histories[start : start + USERS_AT_ONCE]
@@ -153,9 +150,22 @@ class HistoryEncoder:
                 "history_factors": self._factors,
                 "items": items,
                 "ages": ages,
+                "idle_days": np.array([idle_days(h, clock) for h in some], dtype=np.float32),
             }
             parts.append(self._session.run(None, feed)[0])
         return np.concatenate(parts)
+
+
+def idle_days(history: History, clock: float | None) -> float:
+    """Return the days between a history's newest interaction and `clock`.
+
+    0 without a clock; NEVER_SEEN_DAYS without a history.
+    """
+    if clock is None:
+        return 0.0
+    if len(history.time) == 0:
+        return NEVER_SEEN_DAYS
+    return max(0.0, (clock - float(history.time[-1])) / SECONDS_IN_A_DAY)
 
 
 def pad_histories(
@@ -177,7 +187,7 @@ def pad_histories(
 def build_night(bundle: Bundle, catalogue: Catalogue, folder: Path, threads: int) -> None:
     """Write what the workers of one night map into memory: factors of the items, their titles."""
     vectors = TextVectors(bundle, threads).encode(item_texts(catalogue))
-    ranking, history, _ = item_factors(bundle, catalogue.item_ids, vectors, threads)
+    ranking, history = item_factors(bundle, catalogue, vectors, threads)
     folder.mkdir(parents=True, exist_ok=True)
     np.save(folder / NIGHT_ITEM_FACTORS, ranking, allow_pickle=False)
     np.save(folder / NIGHT_HISTORY_FACTORS, history, allow_pickle=False)
@@ -191,8 +201,14 @@ class UserTower:
     """Users to factors and reasons, over the arrays of one night; one for each worker."""
 
     def __init__(
-        self, bundle_folder: Path, night_folder: Path, threads: int, device: str = "cpu"
+        self,
+        bundle_folder: Path,
+        night_folder: Path,
+        clock: float,
+        threads: int,
+        device: str = "cpu",
     ) -> None:
+        self._clock = clock
         bundle = open_bundle(bundle_folder)
         self._texts = TextVectors(bundle, threads, device)
         self._history_factors: Factors = np.load(
@@ -206,8 +222,8 @@ class UserTower:
         self._titles: list[str] = json.loads((night_folder / NIGHT_TITLES).read_text("utf-8"))
 
     def encode(self, histories: list[History], profiles: list[str]) -> Factors:
-        """Return user factors [u, d + 1]; the last dimension is one and meets the item's bias."""
-        return self._histories.encode(histories, self._texts.encode(profiles))
+        """Return user factors [u, d]."""
+        return self._histories.encode(histories, self._texts.encode(profiles), self._clock)
 
     def reasons(self, histories: list[History], item_rows: Rows) -> list[list[str]]:
         """Say for each recommended item [u, k] which liked item speaks for it most.
@@ -223,67 +239,6 @@ class UserTower:
         liked = history.item[history.value >= self._threshold]
         if len(liked) == 0:
             return ["profile"] * len(rows)
-        affinity = self._item_factors[rows, :-1] @ self._history_factors[liked].T
+        size = self._history_factors.shape[1]
+        affinity = self._item_factors[rows, :size] @ self._history_factors[liked].T
         return [f'like "{self._titles[liked[best]]}"' for best in affinity.argmax(axis=1)]
-
-
-def score_function(
-    bundle: Bundle, variant: str, catalogue: Catalogue, threads: int = 1
-) -> ScoreFunction:
-    """Return the function that scores users against the catalogue, [u, n], for one variant.
-
-    - `pretrained`: cosine of the untouched language model's item vectors with the mean of those
-      of the user's liked items.
-    - `fine_tuned`: the fine-tuned PyTorch encoder's vectors under the two towers.
-    - `shipped`: the compressed encoder under the two towers, as a night computes it.
-
-    The first two are stored vectors and know only the texts of training.
-    """
-    if variant == "pretrained":
-        return _pretrained(bundle, catalogue)
-    if variant == "fine_tuned":
-        encode = _stored_vectors(bundle, FINE_TUNED_VECTORS)
-    elif variant == "shipped":
-        encode = TextVectors(bundle, threads).encode
-    else:
-        raise ValueError(f"variant {variant!r}: expected pretrained, fine_tuned or shipped")
-    vectors = encode(item_texts(catalogue))
-    ranking, history, _ = item_factors(bundle, catalogue.item_ids, vectors, threads)
-    users = HistoryEncoder(bundle, history, threads)
-
-    def score(histories: list[History], profiles: list[str]) -> Factors:
-        return users.encode(histories, encode(profiles)) @ ranking.T
-
-    return score
-
-
-def _pretrained(bundle: Bundle, catalogue: Catalogue) -> ScoreFunction:
-    vectors = _stored_vectors(bundle, PRETRAINED_VECTORS)(item_texts(catalogue))
-    threshold = float(bundle.manifest["settings"]["positive_threshold"])
-
-    def score(histories: list[History], profiles: list[str]) -> Factors:
-        means = np.zeros((len(histories), vectors.shape[1]), dtype=np.float32)
-        for row, history in enumerate(histories):
-            liked = history.item[history.value >= threshold]
-            if len(liked):
-                means[row] = vectors[liked].mean(axis=0)
-        return means @ vectors.T
-
-    return score
-
-
-def _stored_vectors(bundle: Bundle, name: str) -> Callable[[Sequence[str]], Factors]:
-    texts: list[str] = json.loads(bundle.path(TEXTS).read_text("utf-8"))
-    rows = {text: row for row, text in enumerate(texts)}
-    vectors = bundle.array(name)
-
-    def encode(wanted: Sequence[str]) -> Factors:
-        missing = next((text for text in wanted if text not in rows), None)
-        if missing is not None:
-            raise InputError(
-                f"model version {bundle.version} was not trained with the text {missing[:60]!r}: "
-                "train again, or evaluate the shipped model alone"
-            )
-        return np.asarray(vectors[[rows[text] for text in wanted]], dtype=np.float32)
-
-    return encode

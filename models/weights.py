@@ -1,14 +1,46 @@
-"""The fine-tuned PyTorch weights of a version, loaded back."""
+"""What training leaves in a version's folder: weights, vectors and the text map; and back."""
 
-import torch
-from safetensors.torch import load_file
+import json
+from pathlib import Path
 
-from models.bundle import Bundle
+import numpy as np
+from safetensors.torch import load_file, save_file
+
+from models.attributes import AttributeColumns
+from models.bundle import (
+    ATTRIBUTE_FACTORS,
+    ATTRIBUTES,
+    FINE_TUNED_VECTORS,
+    PRETRAINED_VECTORS,
+    TEXTS,
+    Bundle,
+)
+from models.collaborative import Block, Popularity, Start
 from models.encoder import TextEncoder, load_language_model
-from models.network import Start, TwoTowers
+from models.finetune import Finetuned
+from models.network import TwoTowers
+from models.task import TrainingTask, profile_rows
 
 ENCODER_WEIGHTS = "training/encoder.safetensors"
 TOWER_WEIGHTS = "training/towers.safetensors"
+
+
+def save_weights(
+    result: Finetuned, task: TrainingTask, columns: AttributeColumns, folder: Path
+) -> None:
+    """Write the weights, text vectors and text map of a fine-tune into `folder`."""
+    (folder / "training").mkdir(parents=True)
+    model = result.model
+    save_file(model.bank.encoder.model.state_dict(), folder / ENCODER_WEIGHTS)
+    save_file(model.towers.state_dict(), folder / TOWER_WEIGHTS)
+    np.save(folder / PRETRAINED_VECTORS, result.pretrained_vectors)
+    np.save(folder / FINE_TUNED_VECTORS, model.bank.vectors.cpu().numpy())
+    np.save(folder / ATTRIBUTE_FACTORS, result.text_map.attributes)
+    for name, content in (
+        (ATTRIBUTES, columns.to_json()),
+        (TEXTS, [*task.item_texts, *profile_rows(task)]),
+    ):
+        (folder / name).write_text(json.dumps(content, ensure_ascii=False), "utf-8")
 
 
 def load_encoder(bundle: Bundle) -> TextEncoder:
@@ -21,9 +53,16 @@ def load_encoder(bundle: Bundle) -> TextEncoder:
 def load_towers(bundle: Bundle) -> TwoTowers:
     """Return the towers of a version."""
     weights = load_file(bundle.path(TOWER_WEIGHTS))
-    ranking, history = weights["ranking_part"], weights["history_part"]
-    zeros = torch.zeros(history.shape[1]).numpy()
-    start = Start(ranking.numpy(), history.numpy(), zeros + 1, zeros)
+    own = {name: weights[name].numpy() for name in ("own_ranking", "own_history", "known")}
+    start = Start(
+        blocks=tuple(Block(**block) for block in bundle.manifest["blocks"]),
+        popularity=Popularity(**bundle.manifest["popularity"]),
+        ranking=own["own_ranking"],
+        history=own["own_history"],
+        known=own["known"],
+        profile_weights=weights["users.profile_weights"].numpy(),
+        profile_mean=weights["users.profile_mean"].numpy(),
+    )
     towers = TwoTowers(int(bundle.manifest["text_dim"]), start, dropout=0.0)
     towers.load_state_dict(weights)
     return towers.eval()

@@ -1,36 +1,41 @@
-"""A model version that is made in milliseconds: real ONNX graphs and a real tokenizer, no training.
+"""A model version that is made in a second: real towers, graphs and tokenizer, random weights.
 
-Text vectors are word embeddings, the towers add and average; enough for every step that scores.
+Text vectors are word embeddings; enough for every step that scores.
 """
 
+import json
 from pathlib import Path
 
 import numpy as np
 import onnx
-from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import Whitespace
+from tokenizers.processors import TemplateProcessing
 
 from jobs import registry
 from jobs.settings import Settings
+from models.attributes import AttributeColumns
 from models.bundle import (
+    ATTRIBUTE_FACTORS,
+    ATTRIBUTES,
     ENCODER,
     HISTORY_FACTORS,
     ITEM_FACTORS,
-    ITEM_TOWER,
     RANKER,
     TOKENIZER,
-    USER_TOWER,
     Bundle,
     write_manifest,
 )
+from models.collaborative import Block, Popularity, Start
+from models.compress import export_towers
+from models.network import TwoTowers
 from models.topk import build_ranker
 
-WIDTH, DIM = 6, 8
-WORDS = ["[UNK]", "a", "of", "the", "drama", "comedy", "action", "doctor", "student", "writer"]
-REAL, WHOLE = TensorProto.FLOAT, TensorProto.INT64
+WIDTH, HISTORY, PROFILE = 6, 8, 2
+RANKING = HISTORY + PROFILE + 2
+WORDS = ["[UNK]", "[CLS]", "of", "the", "drama", "comedy", "action", "doctor", "student", "writer"]
 
 
 def champion(settings: Settings, item_ids: list[str], seed: int = 0) -> Bundle:
@@ -39,19 +44,21 @@ def champion(settings: Settings, item_ids: list[str], seed: int = 0) -> Bundle:
     folder = registry.folder_of(settings, version)
     folder.mkdir(parents=True)
     random = np.random.default_rng(seed)
+    towers = TwoTowers(WIDTH, start(len(item_ids), random), dropout=0.0)
+    export_towers(towers, WIDTH, folder)
+    np.save(folder / ITEM_FACTORS, towers.own_ranking.numpy())
+    np.save(folder / HISTORY_FACTORS, towers.own_history.numpy())
+    columns = AttributeColumns({"genres": {"Comedy": 1.0, "Drama": 1.0}}, {}, {"genres": 1.0})
+    (folder / ATTRIBUTES).write_text(json.dumps(columns.to_json()), "utf-8")
+    np.save(folder / ATTRIBUTE_FACTORS, normal(random, columns.width, RANKING + HISTORY))
     _encoder(folder / ENCODER, random)
-    _item_tower(folder / ITEM_TOWER, random)
-    _user_tower(folder / USER_TOWER, random)
+    _tokenizer().save(str(folder / TOKENIZER))
     build_ranker(folder / RANKER)
-    tokenizer = Tokenizer(WordLevel({word: i for i, word in enumerate(WORDS)}, unk_token="[UNK]"))  # noqa: S106
-    tokenizer.pre_tokenizer = Whitespace()
-    tokenizer.save(str(folder / TOKENIZER))
-    for name in (ITEM_FACTORS, HISTORY_FACTORS):
-        np.save(folder / name, random.standard_normal((len(item_ids), DIM)).astype(np.float32))
     bundle = write_manifest(
         folder,
         {
             "version": version,
+            "split": "warm",
             "item_ids": item_ids,
             "max_tokens": 16,
             "text_dim": WIDTH,
@@ -64,93 +71,40 @@ def champion(settings: Settings, item_ids: list[str], seed: int = 0) -> Bundle:
     return bundle
 
 
+def start(n_items: int, random: np.random.Generator) -> Start:
+    """Return random factors of two blocks, a profile and popularity."""
+    return Start(
+        blocks=(Block("long", 5, 0.2, 5.0, 1.0), Block("short", 3, 0.0, 2.0, 0.5)),
+        popularity=Popularity(),
+        ranking=normal(random, n_items, RANKING),
+        history=normal(random, n_items, HISTORY),
+        known=np.ones(n_items, dtype=np.bool_),
+        profile_weights=normal(random, WIDTH, PROFILE),
+        profile_mean=normal(random, WIDTH),
+    )
+
+
+def normal(random: np.random.Generator, *shape: int) -> np.ndarray:
+    """Return float32 numbers from the standard normal distribution."""
+    return random.standard_normal(shape).astype(np.float32)
+
+
+def _tokenizer() -> Tokenizer:
+    vocabulary = {word: row for row, word in enumerate(WORDS)}
+    tokenizer = Tokenizer(WordLevel(vocabulary, unk_token=WORDS[0]))
+    tokenizer.pre_tokenizer = Whitespace()
+    # as BERT's: an empty profile still has a token
+    tokenizer.post_processor = TemplateProcessing(single="[CLS] $A", special_tokens=[("[CLS]", 1)])
+    return tokenizer
+
+
 def _encoder(path: Path, random: np.random.Generator) -> None:
-    table = random.standard_normal((len(WORDS), WIDTH)).astype(np.float32)
-    _save(
-        path,
-        [helper.make_node("Gather", ["words", "input_ids"], ["hidden"])],
-        {"input_ids": (WHOLE, ["n", "length"])},
-        {"hidden": (REAL, ["n", "length", WIDTH])},
-        {"words": table},
-    )
-
-
-def _item_tower(path: Path, random: np.random.Generator) -> None:
-    project = random.standard_normal((WIDTH, DIM)).astype(np.float32)
-    lean = random.standard_normal((WIDTH, 1)).astype(np.float32)
-    _save(
-        path,
-        [
-            helper.make_node("MatMul", ["text_vectors", "project"], ["text"]),
-            helper.make_node("MatMul", ["text_vectors", "lean"], ["bias"]),
-            helper.make_node("Add", ["text", "ranking_part"], ["ranking_sum"]),
-            helper.make_node("Concat", ["ranking_sum", "bias"], ["ranking"], axis=1),
-            helper.make_node("Add", ["text", "history_part"], ["history"]),
-            helper.make_node("Squeeze", ["bias", "one"], ["interest"]),
-        ],
-        {
-            "text_vectors": (REAL, ["n", WIDTH]),
-            "ranking_part": (REAL, ["n", DIM]),
-            "history_part": (REAL, ["n", DIM]),
-        },
-        {
-            "ranking": (REAL, ["n", DIM + 1]),
-            "history": (REAL, ["n", DIM]),
-            "interest": (REAL, ["n"]),
-        },
-        {"project": project, "lean": lean, "one": np.array([1], dtype=np.int64)},
-    )
-
-
-def _user_tower(path: Path, random: np.random.Generator) -> None:
-    project = random.standard_normal((WIDTH, DIM)).astype(np.float32)
-    _save(
-        path,
-        [
-            helper.make_node("Gather", ["history_factors", "items"], ["liked"]),
-            helper.make_node("Mul", ["ages", "decay"], ["ages_scaled"]),
-            helper.make_node("Exp", ["ages_scaled"], ["weights"]),
-            helper.make_node("Unsqueeze", ["weights", "axis_2"], ["column"]),
-            helper.make_node("Mul", ["liked", "column"], ["weighted"]),
-            helper.make_node("ReduceSum", ["weighted", "axis_1"], ["taste"], keepdims=0),
-            helper.make_node("MatMul", ["profiles", "project"], ["text"]),
-            helper.make_node("Add", ["text", "taste"], ["vector"]),
-            helper.make_node("ReduceSum", ["ages", "axis_1"], ["total"], keepdims=1),
-            helper.make_node("Mul", ["total", "zero"], ["nothing"]),
-            helper.make_node("Add", ["nothing", "unit"], ["ones"]),
-            helper.make_node("Concat", ["vector", "ones"], ["users"], axis=1),
-        ],
-        {
-            "profiles": (REAL, ["u", WIDTH]),
-            "history_factors": (REAL, ["n", DIM]),
-            "items": (WHOLE, ["u", "length"]),
-            "ages": (REAL, ["u", "length"]),
-        },
-        {"users": (REAL, ["u", DIM + 1])},
-        {
-            "project": project,
-            "decay": np.array(-0.1, dtype=np.float32),
-            "axis_2": np.array([2], dtype=np.int64),
-            "axis_1": np.array([1], dtype=np.int64),
-            "zero": np.array(0, dtype=np.float32),
-            "unit": np.array(1, dtype=np.float32),
-        },
-    )
-
-
-def _save(
-    path: Path,
-    nodes: list[onnx.NodeProto],
-    inputs: dict[str, tuple[int, list[str | int]]],
-    outputs: dict[str, tuple[int, list[str | int]]],
-    constants: dict[str, NDArray[np.generic]],
-) -> None:
     graph = helper.make_graph(
-        nodes,
-        path.stem,
-        [helper.make_tensor_value_info(name, *kind) for name, kind in inputs.items()],
-        [helper.make_tensor_value_info(name, *kind) for name, kind in outputs.items()],
-        [numpy_helper.from_array(value, name) for name, value in constants.items()],
+        [helper.make_node("Gather", ["words", "input_ids"], ["hidden"])],
+        "encoder",
+        [helper.make_tensor_value_info("input_ids", TensorProto.INT64, ["n", "length"])],
+        [helper.make_tensor_value_info("hidden", TensorProto.FLOAT, ["n", "length", WIDTH])],
+        [numpy_helper.from_array(normal(random, len(WORDS), WIDTH), "words")],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)])
     model.ir_version = 9
