@@ -80,6 +80,8 @@ def attributes(text: Column | None, others: Named) -> tuple[Column, list[Column]
         return fn.map_from_entries(filled), []
     map_text = fn.nullif(text, fn.lit(""))
     parsed = fn.from_json(map_text, "map<string,string>")
+    distinct = fn.size(fn.array_distinct(fn.map_keys(parsed))) == fn.size(parsed)
+    parsed = fn.when(distinct, parsed)  # Spark's maps fail on a doubled key
     names = [fn.lit(name) for name, _ in others]
     own = fn.map_filter(
         fn.coalesce(parsed, fn.from_json(fn.lit("{}"), "map<string,string>")),
@@ -87,7 +89,7 @@ def attributes(text: Column | None, others: Named) -> tuple[Column, list[Column]
     )
     bad = map_text.isNotNull() & (parsed.isNull() | ~map_text.startswith("{"))
     return fn.map_concat(fn.map_from_entries(filled), own), [
-        fn.when(bad, "attributes is not a JSON object")
+        fn.when(bad, "attributes is not a JSON object with distinct keys")
     ]
 
 

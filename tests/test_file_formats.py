@@ -110,6 +110,7 @@ def test_structures_become_attributes_and_text(spark: SparkSession, tmp_path: Pa
          "genres": ["Drama", "War"], "text": "Plot."},
         {"item_id": 2, "title": "B", "features": None, "genres": [], "text": None},
         {"item_id": 3, "title": "C", "features": [1, "NaN"]},
+        {"item_id": 4, "title": "D", "attributes": '{"a": 1, "a": 2}'},
     ]  # fmt: skip
     path = tmp_path / "items.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in rows) + "no json\n", "utf-8")
@@ -124,6 +125,7 @@ def test_structures_become_attributes_and_text(spark: SparkSession, tmp_path: Pa
     assert bad == {
         ("features is not a list of finite numbers", '{"featu'),
         ("the row can't be parsed", "no json"),
+        ("attributes is not a JSON object with distinct keys", '{"attri'),
     }
 
 
