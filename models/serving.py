@@ -180,8 +180,7 @@ def pad_histories(
     for row, history in enumerate(histories):
         positives = history.item[history.value >= threshold][::-1][:length]
         items[row, : len(positives)] = positives
-    ages = np.broadcast_to(np.arange(length, dtype=np.float32), items.shape)
-    return items, np.ascontiguousarray(ages)
+    return items, np.tile(np.arange(length, dtype=np.float32), (len(items), 1))
 
 
 def build_night(bundle: Bundle, catalogue: Catalogue, folder: Path, threads: int) -> None:
