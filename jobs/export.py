@@ -93,7 +93,7 @@ def _export(settings: Settings, trained: Bundle, version: str, folder: Path) -> 
     cosine = distil(
         student,
         texts,
-        np.asarray(trained.array(FINE_TUNED_VECTORS)),
+        np.array(trained.array(FINE_TUNED_VECTORS)),
         settings.distil_epochs,
         settings.distil_learning_rate,
         settings.seed,

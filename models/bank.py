@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from models.dataset import Rows
 from models.encoder import FrozenTrunk, TextEncoder, layers_of
-from models.losses import factor_distillation, interest_loss, ranking_softmax
+from models.losses import interest_loss, ranking_softmax, score_distillation
 from models.network import TwoTowers
 from models.texts import length_buckets
 
@@ -120,7 +120,7 @@ class FinetunedModel(nn.Module):
             *_without(self.probe, batch["target_users"], batch["target_items"]),
         )
         interest = self._interest(scores, texts, ranking, batch)
-        distilled = self._distilled(texts, batch["bucket"])
+        distilled = self._distilled(users.detach(), texts, batch["bucket"])
         loss = rank + self.weights.interest * interest + self.weights.distillation * distilled
         terms = {"ranking": rank, "interest": interest, "distillation": distilled}
         return {"loss": loss, **{name: term.detach() for name, term in terms.items()}}
@@ -133,12 +133,12 @@ class FinetunedModel(nn.Module):
         logits = self.towers.interest(scores[users, items], levels, batch["user_levels"][users])
         return interest_loss(logits, batch["labels"])
 
-    def _distilled(self, texts: Tensor, bucket: Tensor) -> Tensor:
-        """Return how far texts are from standing in for the own factors of a bucket's items."""
+    def _distilled(self, users: Tensor, texts: Tensor, bucket: Tensor) -> Tensor:
+        """Return how far texts are from giving `users` the scores of a bucket's own factors."""
         rows = bucket[(self.towers.known & ~self.probe)[bucket]]
         ranking_sum, history_sum = self.split_sums()
         ranking, _ = self.towers.items(texts[rows], ranking_sum[rows], history_sum[rows])
-        return factor_distillation(ranking, self.towers.own_ranking[rows])
+        return score_distillation(users @ ranking.T, users @ self.towers.own_ranking[rows].T)
 
 
 def _without(probe: Tensor, users: Tensor, items: Tensor) -> tuple[Tensor, Tensor]:

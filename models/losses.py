@@ -25,9 +25,12 @@ def interest_loss(logits: Tensor, labels: Tensor) -> Tensor:
     return nn.functional.binary_cross_entropy_with_logits(logits, labels)
 
 
-def factor_distillation(ours: Tensor, theirs: Tensor) -> Tensor:
-    """Return the mean squared error of factors [m, d]; zero where there are none."""
-    if len(ours) == 0:
+def score_distillation(ours: Tensor, theirs: Tensor) -> Tensor:
+    """Return the mean squared error of scores [b, m]; zero where there are none.
+
+    Of scores, not of factors: a dimension counts as much as the users make of it.
+    """
+    if ours.numel() == 0:
         return ours.sum()
     return nn.functional.mse_loss(ours, theirs)
 

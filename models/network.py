@@ -71,7 +71,7 @@ class UserTower(nn.Module):
         rows of it, n where there is none; `ages` [b, l] in interactions, 0 for the newest;
         `idle_days` [b] since the newest.
         """
-        weights = self.floor + torch.exp2(-ages.unsqueeze(-1) / self.half_life)
+        weights = self.floor + 0.5 ** (ages.unsqueeze(-1) / self.half_life)
         summed = (history_factors[items] * weights).sum(dim=1)
         parts, start = [], 0
         for block in self.blocks:
@@ -79,8 +79,8 @@ class UserTower(nn.Module):
             start += block.size
         weighing = self.popularity
         known = (items < history_factors.shape[0] - 1).to(summed.dtype).sum(dim=1)
-        new = weighing.unknown * torch.exp2(-known / weighing.half_length)
-        away = 1.0 - torch.exp2(-idle_days.clamp(min=0.0) / weighing.idle_half_life)
+        new = weighing.unknown * 0.5 ** (known / weighing.half_length)
+        away = 1.0 - 0.5 ** (idle_days.clamp(min=0.0) / weighing.idle_half_life)
         profile = unit((profiles - self.profile_mean) @ self.profile_weights)
         parts.append(weighing.profile * new.unsqueeze(1) * profile)
         all_time = (1.0 - away) * new - away * (weighing.recent - 1.0) * weighing.idle

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from models.losses import factor_distillation, interest_loss, ranking_softmax
+from models.losses import interest_loss, ranking_softmax, score_distillation
 
 
 def test_ranking_softmax_leaves_out_what_is_taken_and_counts_users_alike() -> None:
@@ -24,8 +24,8 @@ def test_interest_loss_of_even_odds_is_log_two() -> None:
 
 def test_losses_of_nothing_are_zero() -> None:
     assert float(interest_loss(torch.zeros(0), torch.zeros(0))) == 0.0
-    assert float(factor_distillation(torch.zeros(0, 3), torch.zeros(0, 3))) == 0.0
+    assert float(score_distillation(torch.zeros(0, 3), torch.zeros(0, 3))) == 0.0
 
 
 def test_distillation_is_the_mean_squared_error() -> None:
-    assert float(factor_distillation(torch.ones(2, 2), torch.full((2, 2), 3.0))) == 4.0
+    assert float(score_distillation(torch.ones(2, 2), torch.full((2, 2), 3.0))) == 4.0
