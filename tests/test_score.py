@@ -27,7 +27,7 @@ from jobs.spark import delta_jars
 from jobs.tables import INTERACTIONS, ITEMS, RECOMMENDATIONS_STAGED, RUNS, TABLES, USERS
 from jobs.warehouse import Warehouse
 from models.bundle import HISTORY_FACTORS, Bundle, open_bundle, write_manifest
-from models.dataset import History
+from models.dataset import History, tie_order
 from models.errors import InputError
 from models.serving import NIGHT_ITEM_FACTORS, UserTower, build_night
 
@@ -90,10 +90,11 @@ def by_brute_force(settings: Settings, folder: Path, k: int) -> tuple[Lists, dic
     warehouse = Warehouse(settings.warehouse)
     catalogue = read_catalogue(warehouse, warehouse.version(ITEMS))
     rows = {item: row for row, item in enumerate(catalogue.item_ids)}
-    events: dict[str, list[tuple[float, int, float]]] = defaultdict(list)
+    ties = tie_order(catalogue.item_ids)
+    events: dict[str, list[tuple[float, int, int, float]]] = defaultdict(list)
     for event in warehouse.read(INTERACTIONS).to_pylist():
-        seconds = event["ts"].timestamp()
-        events[event["user_id"]].append((seconds, rows[event["item_id"]], event["value"]))
+        row, seconds = rows[event["item_id"]], event["ts"].timestamp()
+        events[event["user_id"]].append((seconds, int(ties[row]), row, event["value"]))
     profiles = {row["user_id"]: row["text"] for row in warehouse.read(USERS).to_pylist()}
     bundle = champion_of(settings)
     build_night(bundle, catalogue, folder, 1)
@@ -103,14 +104,14 @@ def by_brute_force(settings: Settings, folder: Path, k: int) -> tuple[Lists, dic
     lists: Lists = {}
     for user in events.keys() | profiles.keys():
         past = sorted(events[user])
-        times, seen, values = (np.array([event[c] for event in past]) for c in range(3))
+        times, seen, values = (np.array([event[c] for event in past]) for c in (0, 2, 3))
         history = History(seen.astype(np.int64), values, times)
         scores = items @ tower.encode([history], [profiles.get(user, "")])[0].astype(np.float64)
         scores[~catalogue.available] = -np.inf
         scores[history.item] = -np.inf
         best = [row for row in np.argsort(-scores, kind="stable")[:k] if scores[row] > -np.inf]
         lists[user] = [{"item_id": catalogue.item_ids[r], "score": scores[r]} for r in best]
-    seen_items = {u: {catalogue.item_ids[e[1]] for e in past} for u, past in events.items()}
+    seen_items = {u: {catalogue.item_ids[e[2]] for e in past} for u, past in events.items()}
     return lists, seen_items
 
 
