@@ -17,6 +17,7 @@ champion of today, and then wakes `nightly`.
   `nightrank.toml` and the worker's environment have it; a value counts for this run alone.
 - **A red task** can be cleared: every step is safe to run again. After exit code 2 (bad usage
   or bad input) there is no second try: the last line of the log says what to mend.
+- **A red `promote`** may say that the gate refused a worse version: the champion stays.
 - **Pools:** `gpu` (1) keeps two trainings apart, `delta_writer` (1) two writers of tables.
 """
 
