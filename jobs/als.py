@@ -7,14 +7,17 @@ Trade-off: needs a JVM; `evaluate` starts it only where ALS or what is built on 
 """
 
 from dataclasses import dataclass
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import pandas as pd
-from pyspark.ml.recommendation import ALS
+from pyspark.ml.recommendation import ALS, ALSModel
 from pyspark.sql import DataFrame, SparkSession
 
 from models.dataset import Factors, Interactions
 from models.factorisation import ALS_CONFIDENCE, ALS_ITERATIONS, ALS_RANK, ALS_REGULARISATION
+
+CHECKPOINT_ROUNDS = 3
 
 
 @dataclass(frozen=True)
@@ -32,7 +35,17 @@ def implicit_als(spark: SparkSession, train: Interactions, seed: int) -> AlsFact
         pairs.sort_values(["user", "item"]).assign(rating=np.float32(1))
     )
     blocks = spark.sparkContext.defaultParallelism
-    model = ALS(
+    with TemporaryDirectory() as folder:
+        # uncut, the lineage of fifteen rounds can overflow the stack of the task serializer
+        spark.sparkContext.setCheckpointDir(folder)
+        model = _fitted(ratings, blocks, seed)
+        return AlsFactors(
+            _dense(model.userFactors, train.n_users), _dense(model.itemFactors, train.n_items)
+        )
+
+
+def _fitted(ratings: DataFrame, blocks: int, seed: int) -> ALSModel:
+    return ALS(
         rank=ALS_RANK,
         maxIter=ALS_ITERATIONS,
         regParam=ALS_REGULARISATION,
@@ -41,10 +54,8 @@ def implicit_als(spark: SparkSession, train: Interactions, seed: int) -> AlsFact
         numUserBlocks=blocks,
         numItemBlocks=blocks,
         seed=seed,
+        checkpointInterval=CHECKPOINT_ROUNDS,
     ).fit(ratings)
-    return AlsFactors(
-        _dense(model.userFactors, train.n_users), _dense(model.itemFactors, train.n_items)
-    )
 
 
 def _dense(factors: DataFrame, count: int) -> Factors:

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from models.dataset import Rows
 from models.encoder import FrozenTrunk, TextEncoder, layers_of
 from models.losses import interest_loss, ranking_softmax, score_distillation
-from models.network import TwoTowers
+from models.network import TwoTowers, unit
 from models.texts import length_buckets
 
 
@@ -120,7 +120,7 @@ class FinetunedModel(nn.Module):
             *_without(self.probe, batch["target_users"], batch["target_items"]),
         )
         interest = self._interest(scores, texts, ranking, batch)
-        distilled = self._distilled(users.detach(), texts, batch["bucket"])
+        distilled = self._distilled(unit(users.detach()), texts, batch["bucket"])
         loss = rank + self.weights.interest * interest + self.weights.distillation * distilled
         terms = {"ranking": rank, "interest": interest, "distillation": distilled}
         return {"loss": loss, **{name: term.detach() for name, term in terms.items()}}

@@ -127,7 +127,12 @@ def _quantise(exported: Path, folder: Path) -> Path:
     configuration = AutoQuantizationConfig.avx2(
         is_static=False, per_channel=True, reduce_range=True
     )
-    quantizer.quantize(save_dir=str(folder), quantization_config=configuration)
+    # ONNX Runtime's quantiser tells of every tensor on the root logger
+    logging.disable(logging.INFO)
+    try:
+        quantizer.quantize(save_dir=str(folder), quantization_config=configuration)
+    finally:
+        logging.disable(logging.NOTSET)
     return folder / "model_quantized.onnx"
 
 
