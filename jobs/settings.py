@@ -158,7 +158,7 @@ class Settings(BaseModel):
         3, "Layers of the language model that pruning keeps.", "export", ge=1, le=48
     )
     distil_epochs: int = setting(
-        6,
+        4,
         "Passes over the texts in which the pruned model learns the full one's vectors.",
         "export",
         ge=0,

@@ -10,6 +10,7 @@ Trade-off: a full softmax costs one product of the batch with the catalogue at e
 catalogues beyond some 100,000 items would have to sample.
 """
 
+import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,7 +49,9 @@ def finetune(
     At last the own factors are fitted to `task.positives` and the text map to all known items.
     Checkpoints go to `folder`; where it holds some of the same task, training resumes there.
     """
-    set_seed(options.seed)
+    # without, sums over gathered rows change with the threads' order; CUDA asks for the variable
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    set_seed(options.seed, deterministic=True)
     n_items, rows = len(task.item_texts), profile_rows(task)
     bank = TextBank(encoder, [*task.item_texts, *rows], n_items, options.tuned_layers)
     pretrained = bank.vectors.cpu().numpy().copy()

@@ -59,6 +59,7 @@ def champion(settings: Settings, item_ids: list[str], seed: int = 0) -> Bundle:
         {
             "version": version,
             "split": "warm",
+            "tables": {},
             "item_ids": item_ids,
             "max_tokens": 16,
             "text_dim": WIDTH,
