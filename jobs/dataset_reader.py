@@ -23,14 +23,13 @@ from models.errors import InputError
 
 @dataclass(frozen=True)
 class Dataset:
-    """What models are fitted on; parallel tuples for users, and for items beside `catalogue`."""
+    """What models are fitted on; parallel tuples for users."""
 
     catalogue: Catalogue
     interactions: Interactions
     user_ids: tuple[str, ...]
     profiles: tuple[str, ...]
     user_attributes: tuple[dict[str, str], ...]
-    item_attributes: tuple[dict[str, str], ...]
     versions: dict[str, int]
 
 
@@ -56,7 +55,6 @@ def read_dataset(warehouse: Warehouse, versions: dict[str, int] | None = None) -
         user_ids=tuple(user_ids),
         profiles=tuple(known.get(user, nobody)[0] for user in user_ids),
         user_attributes=tuple(known.get(user, nobody)[1] for user in user_ids),
-        item_attributes=tuple(_attributes(items)),
         versions=pinned,
     )
 

@@ -52,7 +52,7 @@ def test_rows_follow_the_catalogue_and_the_clock(warehouse: Warehouse) -> None:
     assert dataset.catalogue.item_ids == ("9", "10", "x")
     assert dataset.catalogue.titles == ("T9", "T10", "Tx")
     assert dataset.catalogue.available.tolist() == [False, True, True]
-    assert dataset.item_attributes == ({"genres": "War"},) * 3
+    assert dataset.catalogue.attributes == ({"genres": "War"},) * 3
     assert dataset.user_ids == ("a", "b", "idle")
     assert dataset.profiles == ("", "a baker", "who did nothing yet")
     assert dataset.user_attributes == ({}, {"age": "30"}, {})
