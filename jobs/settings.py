@@ -114,7 +114,7 @@ class Settings(BaseModel):
     history_length: int = setting(
         200, "Newest positives of a user that count.", "train", ge=1, le=2000
     )
-    epochs: int = setting(20, "Passes over the users at most.", "train", ge=1, le=1000)
+    epochs: int = setting(12, "Passes over the users at most.", "train", ge=1, le=1000)
     batch_users: int = setting(64, "Users in a training step.", "train", ge=1, le=8192)
     bucket_items: int = setting(
         32, "Item texts encoded with gradients in a training step.", "train", ge=1, le=1024
