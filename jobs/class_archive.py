@@ -5,8 +5,8 @@
 - The file's name carries a hash of the class path and of the Java: another one is never picked up.
 - `python -m jobs.class_archive` records it once, at set-up; a session without it works as well.
 
-Trade-off: 190 MB on disk and one recorded run, for 8 s of processor time less in each session (27
-to 19 s for one that creates, writes and reads a small Delta table).
+Trade-off: 190 MB on disk and one recorded run, for 4 to 8 s of processor time less in each session
+(of 26 s for one that creates, writes and reads a small Delta table).
 """
 
 import os
