@@ -81,7 +81,7 @@ def _names(split: str) -> list[str]:
 
 
 def _refuse_other_threshold(settings: Settings, bundle: Bundle) -> None:
-    trained = float(bundle.manifest["settings"]["positive_threshold"])
+    trained = bundle.positive_threshold
     if trained != settings.positive_threshold:
         raise InputError(
             f"setting `positive_threshold` is {settings.positive_threshold:g}, but model version "

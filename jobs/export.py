@@ -8,7 +8,6 @@
 
 import hashlib
 import json
-import logging
 import os
 import shutil
 from collections.abc import Sequence
@@ -19,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from jobs import registry
-from jobs.dataset_reader import Dataset, read_dataset
+from jobs.dataset_reader import read_dataset
 from jobs.lineage import recorded
 from jobs.settings import Settings
 from jobs.warehouse import Warehouse
@@ -43,8 +42,6 @@ from models.splits import make_split
 from models.topk import build_ranker
 from models.variants import score_function
 from models.weights import load_encoder, load_towers
-
-_log = logging.getLogger("nightrank.export")
 
 EXPORT_SETTINGS = ("keep_layers", "distil_epochs", "distil_learning_rate", "quantisation")
 
@@ -79,8 +76,12 @@ def _trained(settings: Settings, model_version: str | None) -> Bundle:
 
 
 def _digest(settings: Settings) -> str:
-    chosen = {name: getattr(settings, name) for name in EXPORT_SETTINGS}
-    return hashlib.sha256(json.dumps(chosen, sort_keys=True).encode()).hexdigest()[:6]
+    chosen = json.dumps(_chosen(settings), sort_keys=True)
+    return hashlib.sha256(chosen.encode()).hexdigest()[:6]
+
+
+def _chosen(settings: Settings) -> dict[str, Any]:
+    return {name: getattr(settings, name) for name in EXPORT_SETTINGS}
 
 
 def _export(settings: Settings, trained: Bundle, version: str, folder: Path) -> Bundle:
@@ -108,7 +109,7 @@ def _export(settings: Settings, trained: Bundle, version: str, folder: Path) -> 
         **trained.manifest,
         "version": version,
         "trained_version": trained.version,
-        "export_settings": {name: getattr(settings, name) for name in EXPORT_SETTINGS},
+        "export_settings": _chosen(settings),
     }
     bundle = write_manifest(partial, manifest)
     parity = _parity(settings, bundle, texts)
@@ -135,12 +136,9 @@ def _refusal(parity: Parity, tolerance: float) -> str:
 
 
 def _parity(settings: Settings, bundle: Bundle, texts: Sequence[str]) -> Parity:
-    dataset: Dataset = read_dataset(Warehouse(settings.warehouse), bundle.manifest["tables"])
-    threshold = float(bundle.manifest["settings"]["positive_threshold"])
-    question = ask(
-        make_split(bundle.manifest["split"], dataset.interactions, threshold).tuning,
-        dataset.profiles,
-    )
+    dataset = read_dataset(Warehouse(settings.warehouse), bundle.manifest["tables"])
+    name, threshold = bundle.manifest["split"], bundle.positive_threshold
+    question = ask(make_split(name, dataset.interactions, threshold).tuning, dataset.profiles)
     threads = os.cpu_count() or 1
     fine_tuned, shipped = (
         judge(question, score_function(bundle, variant, dataset.catalogue, threads))

@@ -56,6 +56,11 @@ class Bundle:
         return [str(item) for item in self.manifest["item_ids"]]
 
     @property
+    def positive_threshold(self) -> float:
+        """The value from which an interaction was a positive in training."""
+        return float(self.manifest["settings"]["positive_threshold"])
+
+    @property
     def exported(self) -> bool:
         """Whether `export` has completed the version, so that it can score."""
         return RANKER in self.manifest["files"]

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from scipy import linalg, sparse
 
 from models.baselines import user_item_matrix
-from models.dataset import Factors, Interactions
+from models.dataset import SECONDS_IN_A_DAY, Factors, Interactions
 from models.metrics import Numbers
 
 EASE_PENALTY, CONTENT_WEIGHT, CONTENT_RANK = 200.0, 10.0, 96
@@ -34,7 +34,6 @@ ALS_FACTORS, ALS_CONFIDENCE, ALS_PENALTY, ALS_ROUNDS = 32, 4.0, 5.0, 10
 RECENT_HALF_LIFE_DAYS = 14.0
 PROFILE_PENALTY, PROFILE_RANK = 3.0, 16
 POPULARITY_SIZE = 2
-DAY = 86400.0
 
 
 @dataclass(frozen=True)
@@ -241,7 +240,7 @@ def _principal(content: Factors, rank: int) -> Factors:
 def _popularity(positives: Interactions) -> Numbers:
     """Return log popularity [n, 2] of all time and of late, each standardised."""
     newest = positives.time.max()
-    fading = 0.5 ** ((newest - positives.time) / DAY / RECENT_HALF_LIFE_DAYS)
+    fading = 0.5 ** ((newest - positives.time) / SECONDS_IN_A_DAY / RECENT_HALF_LIFE_DAYS)
     total = np.bincount(positives.item, minlength=positives.n_items).astype(np.float64)
     recent = np.bincount(positives.item, fading, minlength=positives.n_items)
     recent *= total.sum() / max(float(recent.sum()), 1e-9)

@@ -18,6 +18,8 @@ from numpy.typing import NDArray
 Rows = NDArray[np.int64]
 Factors = NDArray[np.float32]
 
+SECONDS_IN_A_DAY = 86400.0
+
 
 @dataclass(frozen=True)
 class Catalogue:
@@ -67,6 +69,10 @@ class History:
     item: Rows
     value: NDArray[np.float64]
     time: NDArray[np.float64]
+
+    def liked(self, threshold: float) -> Rows:
+        """Return the items whose value is at or above `threshold`, oldest first."""
+        return self.item[self.value >= threshold]
 
 
 def histories(interactions: Interactions, users: Rows) -> list[History]:

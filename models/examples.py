@@ -65,8 +65,8 @@ class CutHistories(Dataset[Example]):
         cut = int(positives[pick])
         future = History(history.item[cut:], history.value[cut:], history.time[cut:])
         past = History(history.item[:cut], history.value[:cut], history.time[:cut])
-        targets = future.item[future.value >= self.threshold]
-        fresh = ~np.isin(targets, past.item[past.value >= self.threshold])
+        targets = future.liked(self.threshold)
+        fresh = ~np.isin(targets, past.liked(self.threshold))
         return Example(user, past, np.unique(targets[fresh]), future)
 
 
@@ -93,7 +93,7 @@ class Collator:
         items, ages = pad_histories(pasts, self._labels.threshold, self._length, self._n_items)
         taken = np.zeros((len(examples), self._n_items), dtype=np.bool_)
         for row, past in enumerate(pasts):
-            taken[row, past.item[past.value >= self._labels.threshold]] = True
+            taken[row, past.liked(self._labels.threshold)] = True
         profiles = self._profile_rows[[example.user for example in examples]]
         values = np.concatenate([example.labelled.value for example in examples])
         bucket = self._buckets[int(torch.randint(0, len(self._buckets), (1,)))]

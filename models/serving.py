@@ -33,7 +33,7 @@ from models.bundle import (
     Bundle,
     open_bundle,
 )
-from models.dataset import Catalogue, Factors, History, Rows
+from models.dataset import SECONDS_IN_A_DAY, Catalogue, Factors, History, Rows
 from models.errors import InputError
 from models.texts import item_texts
 
@@ -42,7 +42,6 @@ NIGHT_HISTORY_FACTORS = "history_factors.npy"
 NIGHT_TITLES = "titles.json"
 USERS_AT_ONCE = 64
 ITEMS_AT_ONCE = 4096
-SECONDS_IN_A_DAY = 86400.0
 NEVER_SEEN_DAYS = 365.0
 
 
@@ -129,7 +128,7 @@ class HistoryEncoder:
     def __init__(self, bundle: Bundle, history_factors: Factors, threads: int) -> None:
         self._session = session(bundle.path(USER_TOWER), threads)
         self._length = int(bundle.manifest["history_length"])
-        self._threshold = float(bundle.manifest["settings"]["positive_threshold"])
+        self._threshold = bundle.positive_threshold
         self._padding = len(history_factors)
         zero = np.zeros((1, history_factors.shape[1]), dtype=np.float32)
         self._factors = np.concatenate([history_factors, zero])
@@ -178,7 +177,7 @@ def pad_histories(
     """
     items = np.full((len(histories), length), padding, dtype=np.int64)
     for row, history in enumerate(histories):
-        positives = history.item[history.value >= threshold][::-1][:length]
+        positives = history.liked(threshold)[::-1][:length]
         items[row, : len(positives)] = positives
     return items, np.tile(np.arange(length, dtype=np.float32), (len(items), 1))
 
@@ -217,7 +216,7 @@ class UserTower:
             night_folder / NIGHT_ITEM_FACTORS, mmap_mode="r", allow_pickle=False
         )
         self._histories = HistoryEncoder(bundle, self._history_factors, threads)
-        self._threshold = float(bundle.manifest["settings"]["positive_threshold"])
+        self._threshold = bundle.positive_threshold
         self._titles: list[str] = json.loads((night_folder / NIGHT_TITLES).read_text("utf-8"))
 
     def encode(self, histories: list[History], profiles: list[str]) -> Factors:
@@ -235,7 +234,7 @@ class UserTower:
         ]
 
     def _reasons_of(self, history: History, rows: Rows) -> list[str]:
-        liked = history.item[history.value >= self._threshold]
+        liked = history.liked(self._threshold)
         if len(liked) == 0:
             return ["profile"] * len(rows)
         size = self._history_factors.shape[1]

@@ -155,13 +155,17 @@ class PlainProgress(TrainerCallback):
 
 
 class TorchScorer:
-    """Scores users with a model under training, from the vectors in its bank."""
+    """Scores users with a model as it stands at construction, from the vectors in its bank."""
 
+    @torch.no_grad()
     def __init__(
         self, model: FinetunedModel, task: TrainingTask, history_length: int, without: Tensor
     ) -> None:
-        self._model = model
-        self._without = without
+        self._towers = model.towers
+        self._vectors = model.bank.vectors
+        self._ranking, self._history = model.towers.item_factors(
+            self._vectors[: model.bank.n_items], *model.split_sums(), without=without
+        )
         self._rows = profile_rows(task)
         self._threshold = task.threshold
         self._length = history_length
@@ -169,17 +173,13 @@ class TorchScorer:
     @torch.no_grad()
     def __call__(self, histories: list[History], profiles: list[str]) -> Factors:
         """Return scores [u, n]."""
-        vectors, n_items = self._model.bank.vectors, self._model.bank.n_items
-        model = self._model
-        ranking, history = model.towers.item_factors(
-            vectors[:n_items], *model.split_sums(), without=self._without
-        )
-        arrays = pad_histories(histories, self._threshold, self._length, n_items)
+        vectors = self._vectors
+        arrays = pad_histories(histories, self._threshold, self._length, len(self._history))
         items, ages = (torch.from_numpy(array).to(vectors.device) for array in arrays)
         rows = torch.tensor([self._rows[profile] for profile in profiles], device=vectors.device)
         idle = torch.zeros(len(rows), device=vectors.device)
-        users = model.towers.user_factors(vectors[rows], history, items, ages, idle)
-        scores: Factors = (users @ ranking.T).cpu().numpy()
+        users = self._towers.user_factors(vectors[rows], self._history, items, ages, idle)
+        scores: Factors = (users @ self._ranking.T).cpu().numpy()
         return scores
 
 

@@ -53,12 +53,12 @@ def score_function(
 
 def _pretrained(bundle: Bundle, catalogue: Catalogue) -> ScoreFunction:
     vectors = _stored_vectors(bundle, PRETRAINED_VECTORS)(item_texts(catalogue))
-    threshold = float(bundle.manifest["settings"]["positive_threshold"])
+    threshold = bundle.positive_threshold
 
     def score(histories: list[History], profiles: list[str]) -> Factors:  # noqa: ARG001
         means = np.zeros((len(histories), vectors.shape[1]), dtype=np.float32)
         for row, history in enumerate(histories):
-            liked = history.item[history.value >= threshold]
+            liked = history.liked(threshold)
             if len(liked):
                 means[row] = vectors[liked].mean(axis=0)
         return means @ vectors.T
