@@ -40,7 +40,7 @@ from models.parity import Parity, compare
 from models.serving import TextVectors
 from models.splits import make_split
 from models.topk import build_ranker
-from models.variants import score_function
+from models.variants import open_variant
 from models.weights import load_encoder, load_towers
 
 EXPORT_SETTINGS = ("keep_layers", "distil_epochs", "distil_learning_rate", "quantisation")
@@ -141,7 +141,7 @@ def _parity(settings: Settings, bundle: Bundle, texts: Sequence[str]) -> Parity:
     question = ask(make_split(name, dataset.interactions, threshold).tuning, dataset.profiles)
     threads = os.cpu_count() or 1
     fine_tuned, shipped = (
-        judge(question, score_function(bundle, variant, dataset.catalogue, threads))
+        judge(question, open_variant(bundle, variant, dataset.catalogue, threads).score)
         for variant in ("fine_tuned", "shipped")
     )
     vectors = np.asarray(bundle.array(FINE_TUNED_VECTORS))

@@ -2,6 +2,7 @@
 
 - Bars of every model, the language model before and after fine-tuning and compression in colour.
 - Bars by tercile of user activity and of item popularity.
+- How often what was predicted came true.
 - The learning curve: loss and validation NDCG by epoch.
 
 Trade-off: plain PNG files beside the page, without dates inside, so that the same figures give the
@@ -54,6 +55,20 @@ def plot_slices(path: Path, name: str, found: dict[str, Any]) -> bool:
     axes.legend(fontsize="small")
     _save(figure, path)
     return True
+
+
+def plot_reliability(path: Path, name: str, interest: dict[str, Any]) -> None:
+    """Draw the share of pairs that were liked against the probability that was predicted."""
+    figure = Figure(figsize=(4.5, 4.5), layout="constrained")
+    axes = figure.add_subplot()
+    axes.plot([0, 1], [0, 1], color=GREY, linestyle=":")
+    for model, one in interest.items():
+        said, was, _ = np.array(one["reliability"]).reshape(-1, 3).T
+        axes.plot(said, was, marker="o", color=COLOURS.get(model, GREY), label=model)
+    axes.set_xlabel(f"predicted probability of liking, {name}")
+    axes.set_ylabel("share that was liked")
+    axes.legend(fontsize="small")
+    _save(figure, path)
 
 
 def plot_learning_curve(path: Path, curve: Sequence[dict[str, Any]]) -> bool:

@@ -83,6 +83,11 @@ def champion(settings: Settings) -> Bundle:
     return open_bundle(folder_of(settings, _require(settings, CHAMPION)))
 
 
+def versions(settings: Settings) -> list[str]:
+    """Return the names of all versions, the newest first."""
+    return [str(entry.tags[_VERSION_TAG]) for entry in _entries(_client(settings))]
+
+
 def folder_of(settings: Settings, version: str) -> Path:
     """Return the folder of a version, which may not exist yet."""
     if not version.replace("-", "").isalnum():

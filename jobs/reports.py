@@ -2,8 +2,9 @@
 
 - `evaluation.json` holds what was measured; splits reported earlier for the same model version and
   tables stay, so that evaluating split by split and all at once give the same page.
-- `evaluation.md` shows each split's table, its slices with the gap between the best and the worst
-  group, and what was chosen on validation.
+- `evaluation.md` shows each split's table, each training of the shipped model where there were
+  several, interest prediction, slices with the gap between the best and the worst group, and what
+  was chosen on validation.
 
 Trade-off: the page is written from the JSON alone, so it can't say what programs can't read.
 """
@@ -13,7 +14,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from jobs.plots import plot_learning_curve, plot_models, plot_slices
+from jobs.plots import plot_learning_curve, plot_models, plot_reliability, plot_slices
 
 JSON_NAME, PAGE_NAME = "evaluation.json", "evaluation.md"
 COLUMNS = (
@@ -44,6 +45,10 @@ def write_evaluation(
         plot_models(folder / bars, name, found)
         plotted = plot_slices(folder / slices, name, found)
         sections += _split_sections(name, found, bars, slices if plotted else None)
+        if found["interest"]:
+            curve = f"evaluation-{name}-reliability.png"
+            plot_reliability(folder / curve, name, found["interest"])
+            sections += [_interest_table(found["interest"]), f"![Reliability on {name}]({curve})"]
     if plot_learning_curve(folder / "evaluation-learning.png", learning_curve):
         sections.append("## Learning curve\n\n![Learning curve](evaluation-learning.png)")
     page = folder / PAGE_NAME
@@ -103,10 +108,35 @@ def _split_sections(name: str, found: dict[str, Any], bars: str, slices: str | N
         _table(header, rows),
         f"![NDCG@10 of each model on {name}]({bars})",
     ]
+    if "shipped" in found["seeds"]:
+        sections.append(_seeds(found))
     if found["chosen"]:
         sections.append("Chosen on validation: " + "; ".join(_chosen(found["chosen"])) + ".")
     sections += [_slice_table(title, groups) for title, groups in found["slices"].items()]
     return sections if slices is None else [*sections, f"![NDCG@10 by group on {name}]({slices})"]
+
+
+def _seeds(found: dict[str, Any]) -> str:
+    each = ", ".join(f"{one['ndcg@10']:.4f}" for one in found["seeds"]["shipped"])
+    low, mean, high = found["intervals"]["shipped"]
+    return (
+        f"The language model was trained {len(found['seeds']['shipped'])} times with other seeds; "
+        f"figures are means. Shipped, NDCG@10: {each}; mean {mean:.4f} [{low:.4f}, {high:.4f}]."
+    )
+
+
+def _interest_table(interest: dict[str, Any]) -> str:
+    """Return ROC-AUC and calibration of predicted interest, before and after fine-tuning."""
+    rows = [
+        [
+            model,
+            str(one["pairs"]),
+            "" if one["auc"] is None else f"{one['auc']:.3f}",
+            f"{one['calibration_error']:.3f}",
+        ]
+        for model, one in interest.items()
+    ]
+    return _table(["interest prediction", "pairs", "ROC-AUC", "calibration error"], rows)
 
 
 def _slice_table(title: str, groups: dict[str, Any]) -> str:

@@ -97,7 +97,7 @@ class Settings(BaseModel):
         min_length=1,
     )
     max_tokens: int = setting(
-        96, "Tokens of a text that the language model reads.", "train", ge=8, le=512
+        48, "Tokens of a text that the language model reads.", "train", ge=8, le=512
     )
     factors: int = setting(
         448,
@@ -114,14 +114,18 @@ class Settings(BaseModel):
     history_length: int = setting(
         200, "Newest positives of a user that count.", "train", ge=1, le=2000
     )
-    epochs: int = setting(12, "Passes over the users at most.", "train", ge=1, le=1000)
+    epochs: int = setting(6, "Passes over the items' texts at most.", "train", ge=1, le=1000)
     batch_users: int = setting(64, "Users in a training step.", "train", ge=1, le=8192)
     bucket_items: int = setting(
-        32, "Item texts encoded with gradients in a training step.", "train", ge=1, le=1024
+        32,
+        "Items in a training step, whose texts stand in for their factors.",
+        "train",
+        ge=1,
+        le=1024,
     )
     learning_rate: float = setting(1e-3, "Learning rate of the towers.", "train", gt=0, le=1)
     encoder_learning_rate: float = setting(
-        1e-4, "Learning rate of the language model.", "train", gt=0, le=1
+        2e-4, "Learning rate of the language model.", "train", gt=0, le=1
     )
     weight_decay: float = setting(0.01, "AdamW's weight decay.", "train", ge=0, le=10)
     warmup_share: float = setting(
@@ -131,27 +135,37 @@ class Settings(BaseModel):
         3, "Validations without a better NDCG before training stops.", "train", ge=1, le=100
     )
     epochs_between_validations: int = setting(
-        4, "Passes over the users between two validations.", "train", ge=1, le=100
+        2, "Passes over the items' texts between two validations.", "train", ge=1, le=100
     )
     tuned_layers: int = setting(
-        2,
-        "Layers of the language model that are tuned, from the top; 0: the towers alone.",
+        1,
+        "Layers of the language model that are tuned, from the top; 0: the heads alone.",
         "train",
         ge=0,
         le=48,
     )
-    own_dropout: float = setting(
-        0.3, "Chance that an item's own factors are dropped in a step.", "train", ge=0, lt=1
-    )
-    distillation_weight: float = setting(
-        1.0,
-        "Weight of texts standing in for own factors, beside the ranking.",
+    unfreeze_epochs: int = setting(
+        0,
+        "Passes until one more tuned layer opens, from the top; 0: all from the start.",
         "train",
         ge=0,
-        le=100,
+        le=1000,
+    )
+    distillation_weight: float = setting(
+        1.0, "Weight of texts telling the teacher's factors.", "train", ge=0, le=100
+    )
+    ranking_weight: float = setting(
+        0.0, "Weight of the softmax over the catalogue.", "train", ge=0, le=100
     )
     interest_weight: float = setting(
-        0.2, "Weight of interest prediction beside the ranking.", "train", ge=0, le=100
+        0.2, "Weight of liking or not, once seen.", "train", ge=0, le=100
+    )
+    rating_weight: float = setting(0.0, "Weight of the value given.", "train", ge=0, le=100)
+    cosine_weight: float = setting(
+        0.0, "Weight of users being near the items that they like.", "train", ge=0, le=100
+    )
+    learned_weights: bool = setting(
+        False, "Whether uncertainty changes these weights in training.", "train"
     )
     # export
     keep_layers: int = setting(

@@ -14,6 +14,8 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
+import numpy as np
+
 from jobs import registry
 from jobs.dataset_reader import Dataset, read_dataset
 from jobs.lineage import recorded
@@ -83,7 +85,7 @@ def _train(settings: Settings, dataset: Dataset, version: str, folder: Path) -> 
     partial = folder.with_name(f"{version}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     save_weights(result, task, columns, partial)
-    known = result.model.towers.known.cpu().numpy()
+    item_ids = np.array(dataset.catalogue.item_ids, dtype=object)
     write_manifest(
         partial,
         {
@@ -91,9 +93,8 @@ def _train(settings: Settings, dataset: Dataset, version: str, folder: Path) -> 
             "split": settings.split,
             "settings": _training_settings(settings),
             "tables": dataset.versions,
-            "item_ids": [
-                i for i, own in zip(dataset.catalogue.item_ids, known, strict=True) if own
-            ],
+            "item_ids": item_ids[result.model.towers.known.cpu().numpy()].tolist(),
+            "rated_item_ids": item_ids[result.interest.rated].tolist(),
             "blocks": [asdict(block) for block in result.model.towers.users.blocks],
             "popularity": asdict(result.model.towers.users.popularity),
             "max_tokens": encoder.max_tokens,
@@ -119,13 +120,9 @@ def _best(curve: list[dict[str, float]]) -> dict[str, float]:
 
 
 def _task(settings: Settings, dataset: Dataset, columns: AttributeColumns) -> TrainingTask:
-    split = make_split(settings.split, dataset.interactions, settings.positive_threshold)
     return TrainingTask(
         item_texts=item_texts(dataset.catalogue),
         profiles=dataset.profiles,
-        labelled=split.labelled_fit,
-        trial=split.tuning,
-        positives=split.train,
-        threshold=settings.positive_threshold,
+        split=make_split(settings.split, dataset.interactions, settings.positive_threshold),
         columns=columns.encode(dataset.catalogue.attributes),
     )

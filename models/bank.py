@@ -1,35 +1,34 @@
-"""The text bank and the model under training: few texts fresh, the rest kept.
+"""The text bank and the model under training: a few items fresh, all others kept.
 
-- A bank keeps the vectors of all texts. Each step encodes one bucket of items, and the profiles of
-  the batch, through the trained layers and puts them into the bank, with gradients.
+- A bank keeps the vectors of all texts; validation renews them.
+- Each step takes away the own factors of one bucket of items, which the language model then has to
+  make up for from their texts, with gradients; all other items stand as they are.
 
-Trade-off: kept vectors lag behind the weights by up to one pass over the catalogue, which the low
-learning rate of the language model keeps small; before every validation all are renewed.
+Trade-off: gradients reach the language model through items alone; profiles are short and say
+little, and keep the vectors of the last validation.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
-from models.dataset import Rows
+from models.dataset import Factors, Rows
 from models.encoder import FrozenTrunk, TextEncoder, layers_of
-from models.losses import interest_loss, ranking_softmax, score_distillation
-from models.network import TwoTowers, unit
+from models.losses import (
+    LossMix,
+    cosine_alignment,
+    distillation_loss,
+    interest_loss,
+    ranking_softmax,
+    rating_loss,
+)
+from models.network import TwoTowers
 from models.texts import length_buckets
 
 
-@dataclass(frozen=True)
-class LossWeights:
-    """Weights of the losses beside the ranking softmax, which has weight one."""
-
-    interest: float
-    distillation: float
-
-
 class TextBank(nn.Module):
-    """Vectors of all texts; the trained layers renew a few of them at every step."""
+    """Vectors of all texts; the top `tuned` layers are trained, those below run once."""
 
     vectors: Tensor
 
@@ -43,104 +42,108 @@ class TextBank(nn.Module):
         self.n_items = n_items
         for parameter in encoder.parameters():
             parameter.requires_grad = False
-        for layer in layers_of(encoder.model)[self.first_layer :]:
+        for layer in self.tuned_layers:
             layer.requires_grad_(True)
         self._trunk = FrozenTrunk(encoder, texts, self.first_layer)
-        self.item_lengths = self._trunk.lengths[:n_items]
+        self.lengths = self._trunk.lengths
         self.register_buffer("vectors", torch.zeros(len(texts), encoder.width))
         self.renew()
+
+    @property
+    def tuned_layers(self) -> list[nn.Module]:
+        """The layers above the trunk, the lowest first."""
+        return list(layers_of(self.encoder.model)[self.first_layer :])
+
+    @property
+    def items(self) -> Tensor:
+        """Kept vectors of the items [n, w]."""
+        return self.vectors[: self.n_items]
 
     @torch.no_grad()
     def renew(self) -> None:
         """Encode every text with the present weights, without dropout."""
         self.encoder.eval()
-        for rows in length_buckets(self._trunk.lengths, 64):
-            self.vectors[torch.from_numpy(rows)] = self._encode(rows)
+        for rows in length_buckets(self.lengths, 64):
+            self.vectors[torch.from_numpy(rows)] = self(rows)
 
-    def forward(self, groups: Sequence[Rows]) -> Tensor:
-        """Return all vectors [t, w]; those of the rows in `groups` are fresh, with gradients."""
-        vectors = self.vectors.clone()
-        if self.first_layer == len(layers_of(self.encoder.model)):
-            return vectors
-        for rows in groups:
-            fresh = self._encode(rows)
-            index = torch.from_numpy(rows).to(vectors.device)
-            vectors = vectors.index_copy(0, index, fresh)
-        self.vectors.copy_(vectors.detach())
-        return vectors
-
-    def _encode(self, rows: Rows) -> Tensor:
+    def forward(self, rows: Rows) -> Tensor:
+        """Return fresh vectors [m, w] of the texts `rows`."""
         hidden, mask = self._trunk.batch(rows, self.vectors.device)
         return self.encoder.pooled(hidden, mask, self.first_layer)
 
 
 class FinetunedModel(nn.Module):
-    """Bank and towers under the losses of both tasks.
+    """Bank and towers under the losses.
 
     `sums` [n, d + h] is what attributes add to the factors of items; `probe` [n] marks the items
-    whose own factors stay out of the training, so that they tell how well texts stand in.
+    whose own factors stay out of the training, so that they tell how well texts stand in;
+    `teacher` [n, t] are the factors that texts are to tell of known items.
     """
 
     sums: Tensor
     probe: Tensor
+    teacher: Tensor
 
     def __init__(
-        self, bank: TextBank, towers: TwoTowers, probe: Tensor, weights: LossWeights
+        self, bank: TextBank, towers: TwoTowers, probe: Tensor, teacher: Factors, mix: LossMix
     ) -> None:
         super().__init__()
         self.bank = bank
         self.towers = towers
-        self.weights = weights
+        self.mix = mix
+        self.student = nn.Linear(bank.encoder.width, teacher.shape[1])
         width = towers.own_ranking.shape[1] + towers.own_history.shape[1]
         self.register_buffer("sums", torch.zeros(bank.n_items, width))
         self.register_buffer("probe", probe)
+        self.register_buffer("teacher", torch.from_numpy(teacher))
 
-    def split_sums(self) -> tuple[Tensor, Tensor]:
-        """Return the attribute sums of ranking [n, d] and history factors [n, h]."""
+    def split_sums(self, rows: Tensor | slice) -> tuple[Tensor, Tensor]:
+        """Return the attribute sums of ranking [m, d] and history factors [m, h] of items."""
         size = self.towers.own_ranking.shape[1]
-        return self.sums[:, :size], self.sums[:, size:]
+        return self.sums[rows, :size], self.sums[rows, size:]
+
+    @torch.no_grad()
+    def item_factors(self, without: Tensor) -> tuple[Tensor, Tensor]:
+        """Return ranking [n, d] and history factors [n, h] from the kept vectors."""
+        return self.towers.item_factors(self.bank.items, *self.split_sums(slice(None)), without)
 
     def forward(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Return the weighted loss and its terms for a batch of `Collator`."""
-        groups = [batch[name].cpu().numpy() for name in ("bucket", "profile_rows")]
-        vectors = self.bank(groups)
-        texts, sums = vectors[: self.bank.n_items], self.split_sums()
-        ranking, history = self.towers.item_factors(texts, *sums, without=self.probe)
+        """Return the mixed loss and its terms for a batch of `Collator`."""
+        rows = batch["bucket"]
+        ranking, history = self.item_factors(self.probe)
         users = self.towers.user_factors(
-            vectors[batch["profiles"]],
+            self.bank.vectors[batch["profiles"]],
             history,
             batch["items"],
             batch["ages"],
-            torch.zeros(len(batch["items"]), device=vectors.device),
+            torch.zeros(len(batch["items"]), device=rows.device),
         )
-        scores = users @ ranking.T
-        rank = ranking_softmax(
-            scores * self.towers.temperature,
-            batch["taken"] | self.probe,
-            *_without(self.probe, batch["target_users"], batch["target_items"]),
-        )
-        interest = self._interest(scores, texts, ranking, batch)
-        distilled = self._distilled(unit(users.detach()), texts, batch["bucket"])
-        loss = rank + self.weights.interest * interest + self.weights.distillation * distilled
-        terms = {"ranking": rank, "interest": interest, "distillation": distilled}
-        return {"loss": loss, **{name: term.detach() for name, term in terms.items()}}
+        texts = self.bank(rows.cpu().numpy())
+        fresh, _ = self.towers.items(texts, *self.split_sums(rows))
+        terms = self._terms(batch, users, texts, ranking.index_copy(0, rows, fresh))
+        detached = {name: term.detach() for name, term in terms.items()}
+        return {"loss": self.mix(terms), **detached}
 
-    def _interest(
-        self, scores: Tensor, texts: Tensor, ranking: Tensor, batch: dict[str, Tensor]
-    ) -> Tensor:
-        users, items = batch["pair_users"], batch["pair_items"]
-        levels = self.towers.interest.levels(texts, ranking)[items]
-        logits = self.towers.interest(scores[users, items], levels, batch["user_levels"][users])
-        return interest_loss(logits, batch["labels"])
-
-    def _distilled(self, users: Tensor, texts: Tensor, bucket: Tensor) -> Tensor:
-        """Return how far texts are from giving `users` the scores of a bucket's own factors."""
-        rows = bucket[(self.towers.known & ~self.probe)[bucket]]
-        ranking_sum, history_sum = self.split_sums()
-        ranking, _ = self.towers.items(texts[rows], ranking_sum[rows], history_sum[rows])
-        return score_distillation(users @ ranking.T, users @ self.towers.own_ranking[rows].T)
-
-
-def _without(probe: Tensor, users: Tensor, items: Tensor) -> tuple[Tensor, Tensor]:
-    kept = ~probe[items]
-    return users[kept], items[kept]
+    def _terms(
+        self, batch: dict[str, Tensor], users: Tensor, texts: Tensor, ranking: Tensor
+    ) -> dict[str, Tensor]:
+        """Return the losses that have a weight; pairs name places in the bucket."""
+        rows, wanted = batch["bucket"], self.mix.weights
+        places, pair_users = batch["pair_places"], batch["pair_users"]
+        terms = {}
+        if "distillation" in wanted:
+            terms["distillation"] = distillation_loss(self.student(texts), self.teacher[rows])
+        if "ranking" in wanted:
+            scores = (users @ ranking.T) * self.towers.temperature
+            targets = batch["target_users"], rows[batch["target_places"]]
+            terms["ranking"] = ranking_softmax(scores, batch["taken"] | self.probe, *targets)
+        if {"interest", "rating"} & set(wanted):
+            scores = (users[pair_users] * ranking[rows[places]]).sum(dim=1)
+            levels = batch["user_levels"][pair_users]
+            heads = self.towers.interest(texts[places], scores, levels)
+            terms["interest"] = interest_loss(heads[:, 0], batch["labels"])
+            terms["rating"] = rating_loss(heads[:, 1], batch["values"])
+        if "cosine" in wanted:
+            liked = ranking[rows[batch["target_places"]]]
+            terms["cosine"] = cosine_alignment(users[batch["target_users"]], liked)
+        return {name: terms[name] for name in wanted}

@@ -8,8 +8,8 @@
   part, since the exact one needs a solve for each user.
 - `alike`: the content of the newest positives.
 - `profile`: which items people with such a profile like.
-- `popular`: popularity of all time and of late, which count the more the less is known of a user
-  and the longer the user has been away.
+- `popular`: popularity of all time and of late, as counts and as their logarithms: counts lead
+  those of whom little is known, and what rises leads those who come back.
 - Item-item matrices are cut to low rank; every block's ranking factors are whitened, so that the
   scores of a user's unit vector have standard deviation one and blocks can be weighed.
 
@@ -23,6 +23,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from scipy import linalg, sparse
+from scipy.sparse.linalg import LinearOperator, aslinearoperator
 
 from models.baselines import user_item_matrix
 from models.dataset import SECONDS_IN_A_DAY, Factors, Interactions
@@ -32,8 +33,8 @@ EASE_PENALTY, CONTENT_WEIGHT, CONTENT_RANK = 200.0, 10.0, 96
 WINDOW, BACKWARDS = 7, 0.3
 ALS_FACTORS, ALS_CONFIDENCE, ALS_PENALTY, ALS_ROUNDS = 32, 4.0, 5.0, 10
 RECENT_HALF_LIFE_DAYS = 14.0
-PROFILE_PENALTY, PROFILE_RANK = 3.0, 16
-POPULARITY_SIZE = 2
+PROFILE_PENALTY, PROFILE_RANK = 10.0, 4
+POPULARITY_SIZE = 4
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,7 @@ class Block:
     """Some dimensions of the product, and how a history is weighed in them.
 
     An item of age a (0: the newest) weighs floor + .5 ** (a / half_life); the block's unit vector
-    is multiplied by `gain`.
+    is multiplied by `gain`, which turns into `away` for users who come back after days.
     """
 
     name: str
@@ -49,30 +50,31 @@ class Block:
     floor: float
     half_life: float
     gain: float
+    away: float
 
 
 @dataclass(frozen=True)
 class Popularity:
-    """Weights of the popularity dimensions, all-time and recent.
+    """Weights of the popularity dimensions: log and count of all time, log and count of late.
 
-    With n positives of the user, d days since the newest and s = 1 - .5 ** (d / `idle_half_life`):
-    all-time (1 - s) * new - s * (`recent` - 1) * `idle`, recent s * new + s * `recent` * `idle`,
-    where new = `unknown` * .5 ** (n / `half_length`). A profile counts `profile` * new.
+    With n positives of the user, d days since the newest, new = `unknown` * .5 ** (n /
+    `half_length`), s = 1 - .5 ** (d / `idle_half_life`) and m = s * (1 - .5 ** (n /
+    `half_length`)), the four weigh m * `returning`, the count of all time (1 - s) * new more, the
+    count of late s * new more. A profile counts `profile` * new.
     """
 
     unknown: float = 32.0
     half_length: float = 1.5
-    idle: float = 8.0
+    profile: float = 0.25
     idle_half_life: float = 0.5
-    recent: float = 1.6
-    profile: float = 0.15
+    returning: tuple[float, float, float, float] = (-5.6, -0.9, 8.8, 1.5)
 
 
 @dataclass(frozen=True)
 class Start:
     """Closed-form factors of the known items.
 
-    `ranking` [n, d]: the blocks' dimensions, then p for profiles, then two of popularity;
+    `ranking` [n, d]: the blocks' dimensions, then p for profiles, then four of popularity;
     `history` [n, h]: the blocks' dimensions alone; `known` [n]: items with positives;
     a profile vector [w] means (vector - `profile_mean`) @ `profile_weights` [w, p].
     """
@@ -87,7 +89,7 @@ class Start:
 
 
 def collaborative_start(
-    positives: Interactions, content: Factors, profiles: Factors, factors: int
+    positives: Interactions, content: sparse.csr_array, profiles: Factors, factors: int
 ) -> Start:
     """Fit all blocks to training positives.
 
@@ -106,10 +108,10 @@ def collaborative_start(
         (topics, topics.copy()),
     ]
     blocks = (
-        Block("liked together", ease_size, 0.2, 5.0, 1.0),
-        Block("liked next", next_size, 0.0, 2.0, 0.7),
-        Block("factors", als_size, 0.2, 5.0, 0.3),
-        Block("alike", topics.shape[1], 0.3, 10.0, 0.2),
+        Block("liked together", ease_size, 0.2, 5.0, 1.0, 1.0),
+        Block("liked next", next_size, 0.0, 2.0, 0.7, 0.14),
+        Block("factors", als_size, 0.2, 5.0, 0.3, 0.12),
+        Block("alike", topics.shape[1], 0.3, 10.0, 0.2, 0.13),
     )
     whitened = [whiten(history, ranking) for history, ranking in pairs]
     profile, weights, mean = _profile(positives, profiles)
@@ -188,15 +190,17 @@ def _solved(matrix: sparse.csr_array, factors: Numbers) -> Numbers:
     return solved
 
 
-def low_rank(matrix: Factors | sparse.csr_array, rank: int) -> tuple[Factors, Factors]:
-    """Return history [n, r] and ranking factors [n, r] whose product is nearest to `matrix`.
+def low_rank(
+    matrix: Factors | sparse.csr_array | LinearOperator, rank: int
+) -> tuple[Factors, Factors]:
+    """Return factors [n, r] and [m, r] whose product is nearest to `matrix` [n, m].
 
     Randomised subspace iteration (Halko et al., SIAM Review 2011), seeded; where the matrix has a
     lower rank, the last dimensions are zero.
     """
-    n = matrix.shape[0]
-    kept = min(rank, n)
-    sketch = np.random.default_rng(0).standard_normal((n, min(kept + 20, n))).astype(np.float32)
+    kept = min(rank, *matrix.shape)
+    size = (matrix.shape[1], min(kept + 20, *matrix.shape))
+    sketch = np.random.default_rng(0).standard_normal(size).astype(np.float32)
     for _ in range(4):
         image, _ = np.linalg.qr(matrix @ sketch)
         sketch, _ = np.linalg.qr(matrix.T @ image)
@@ -227,25 +231,30 @@ def whiten(history: Numbers | Factors, ranking: Numbers | Factors) -> tuple[Fact
     )
 
 
-def _principal(content: Factors, rank: int) -> Factors:
+def _principal(content: sparse.csr_array, rank: int) -> Factors:
     """Return the principal components [n, r] of the content, of mean square row length one."""
-    centred = content - content.mean(axis=0)
-    size = min(rank, *centred.shape)
-    left, values, _ = np.linalg.svd(centred, full_matrices=False)
-    components = left[:, :size] * values[:size]
+    rows, columns = content.shape
+    mean = np.asarray(content.mean(axis=0)).ravel()
+    ones = aslinearoperator(np.ones((rows, 1))) @ aslinearoperator(mean[None, :])
+    centred = aslinearoperator(content) - ones
+    scores, directions = low_rank(centred, min(rank, rows, columns))
+    components = scores * np.linalg.norm(directions, axis=0)
     scale = np.sqrt(np.mean((components**2).sum(axis=1)))
     return np.asarray(components / max(float(scale), 1e-9), dtype=np.float32)
 
 
 def _popularity(positives: Interactions) -> Numbers:
-    """Return log popularity [n, 2] of all time and of late, each standardised."""
+    """Return popularity [n, 4] of all time and of late, each as logarithm and count, standardised.
+
+    Of late: positives fade by half in `RECENT_HALF_LIFE_DAYS` before the newest.
+    """
     newest = positives.time.max()
     fading = 0.5 ** ((newest - positives.time) / SECONDS_IN_A_DAY / RECENT_HALF_LIFE_DAYS)
     total = np.bincount(positives.item, minlength=positives.n_items).astype(np.float64)
     recent = np.bincount(positives.item, fading, minlength=positives.n_items)
     recent *= total.sum() / max(float(recent.sum()), 1e-9)
-    both = np.log1p(np.stack([total, recent], axis=1))
-    return np.asarray((both - both.mean(axis=0)) / np.maximum(both.std(axis=0), 1e-9))
+    columns = np.stack([np.log1p(total), total, np.log1p(recent), recent], axis=1)
+    return np.asarray((columns - columns.mean(axis=0)) / np.maximum(columns.std(axis=0), 1e-9))
 
 
 def _profile(positives: Interactions, profiles: Factors) -> tuple[Factors, Factors, Factors]:
@@ -259,9 +268,11 @@ def _profile(positives: Interactions, profiles: Factors) -> tuple[Factors, Facto
     liked = (sparse.diags_array(1 / np.sqrt(counts[active])) @ matrix[active]).toarray()
     mean = profiles[active].mean(axis=0).astype(np.float64)
     centred = profiles[active] - mean
+    scale = 1.0 / np.sqrt(max(float((centred**2).sum(axis=1).mean()), 1e-12))
+    centred = centred * scale
     gram = centred.T @ centred + PROFILE_PENALTY * np.eye(centred.shape[1])
     weights = np.linalg.solve(gram, centred.T @ (liked - liked.mean(axis=0)))
     left, values, right = np.linalg.svd(weights, full_matrices=False)
     size = min(PROFILE_RANK, len(values))
-    turned, ranking = whiten(left[:, :size] * values[:size], right[:size].T)
+    turned, ranking = whiten(scale * left[:, :size] * values[:size], right[:size].T)
     return ranking, turned, mean.astype(np.float32)

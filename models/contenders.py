@@ -17,17 +17,26 @@ from models.comparison import Question, choose
 from models.dataset import Factors, Interactions
 from models.ease import PENALTIES, TRANSITION_SHARES, ClosedForm, Ease, transitions
 from models.factorisation import RIDGE_PENALTIES, FoldedIn, text_ridge
+from models.metrics import Numbers, Scores
 from models.splits import Split
 
 Factorise = Callable[[Interactions], Factors]
 
 
+Probability = Callable[[Question, Scores], Numbers]
+
+
 @dataclass(frozen=True)
 class Contender:
-    """A model to be judged, and what was chosen for it on validation."""
+    """A model to be judged, trained once or with several seeds.
 
-    score: Scorer
+    `chosen` on validation; `probabilities`, as many as `scores`, where the model predicts
+    interest: the question and the scores of its labelled pairs [m] in, probabilities [m] out.
+    """
+
+    scores: tuple[Scorer, ...]
     chosen: dict[str, float] = field(default_factory=dict)
+    probabilities: tuple[Probability, ...] = ()
 
 
 def baselines(
@@ -44,7 +53,7 @@ def baselines(
     """
     if split.name != "cold_item":
         return _collaborative(split, tuning, factorise)
-    found = {"random": Contender(random_order(split.train.n_items, seed))}
+    found = {"random": Contender((random_order(split.train.n_items, seed),))}
     if factorise is not None and text_vectors is not None:
         found["ridge"] = _ridge(split, tuning, factorise, text_vectors)
     return found
@@ -66,15 +75,15 @@ def _collaborative(
     ease = Ease(split.train, penalty)
     closed_form = ClosedForm(ease, transitions(split.train), share)
     found = {
-        "popularity": Contender(popularity(split.train)),
-        "popularity_30d": Contender(recent_popularity(split.train, split.final.clock)),
-        "ease": Contender(ease.score, {"penalty": penalty}),
+        "popularity": Contender((popularity(split.train),)),
+        "popularity_30d": Contender((recent_popularity(split.train, split.final.clock),)),
+        "ease": Contender((ease.score,), {"penalty": penalty}),
         "closed_form": Contender(
-            closed_form.score, {"penalty": penalty, "transition_share": share}
+            (closed_form.score,), {"penalty": penalty, "transition_share": share}
         ),
     }
     if factorise is not None:
-        found["als"] = Contender(FoldedIn(factorise(split.train)).score)
+        found["als"] = Contender((FoldedIn(factorise(split.train)).score,))
     return found
 
 
@@ -90,4 +99,4 @@ def _ridge(
         ),
     )
     predicted = text_ridge(text_vectors, items, split.train, penalty)
-    return Contender(FoldedIn(items, predicted).score, {"penalty": penalty})
+    return Contender((FoldedIn(items, predicted).score,), {"penalty": penalty})

@@ -1,6 +1,7 @@
-"""Training examples: users cut at a random point of their history.
+"""Training examples: users cut at a random point of their history, asked about a bucket of items.
 
 - Before the cut: the history that makes the user's factors. After it: targets and labels.
+- A step asks about one bucket only: items of similar text length whose own factors are withheld.
 - Randomness comes from torch's global generator, which the trainer's checkpoints keep, so that a
   resumed run sees the same examples as an undisturbed one.
 """
@@ -16,7 +17,6 @@ from torch.utils.data import Dataset
 
 from models.dataset import History, Interactions, Rows, histories
 from models.serving import pad_histories
-from models.texts import length_buckets
 
 PRIOR_LIKES, PRIOR_DISLIKES = 2.0, 2.0
 
@@ -32,9 +32,16 @@ class Example(NamedTuple):
 
 @dataclass(frozen=True)
 class Labels:
-    """What makes an interaction a positive, and a user's generosity from a past."""
+    """What makes an interaction a positive, how values spread, and how generous a user is."""
 
     threshold: float
+    mean: float
+    deviation: float
+
+    @classmethod
+    def of(cls, labelled: Interactions, threshold: float) -> "Labels":
+        """Take mean and standard deviation (1 where all are equal) from labelled interactions."""
+        return cls(threshold, float(labelled.value.mean()), float(labelled.value.std()) or 1.0)
 
     def user_level(self, past: History) -> float:
         """Return the log-odds of liking in `past`, shrunk to even odds."""
@@ -44,10 +51,14 @@ class Labels:
 
 
 class CutHistories(Dataset[Example]):
-    """Users with at least two positives; each access cuts at another point."""
+    """Users with at least two positives, over and over; each access cuts at another point.
 
-    def __init__(self, labelled: Interactions, threshold: float) -> None:
+    An epoch has `size` examples: as many as the steps of one pass over the items' texts take.
+    """
+
+    def __init__(self, labelled: Interactions, threshold: float, size: int) -> None:
         self.threshold = threshold
+        self._size = size
         every = histories(labelled, np.arange(labelled.n_users))
         self._users = [
             (user, history)
@@ -56,10 +67,10 @@ class CutHistories(Dataset[Example]):
         ]
 
     def __len__(self) -> int:
-        return len(self._users)
+        return self._size if self._users else 0
 
     def __getitem__(self, index: int) -> Example:
-        user, history = self._users[index]
+        user, history = self._users[index % len(self._users)]
         positives = np.flatnonzero(history.value >= self.threshold)
         pick = int(torch.randint(1, len(positives), (1,)))
         cut = int(positives[pick])
@@ -74,47 +85,60 @@ class Collator:
     """Puts examples into the tensors that `FinetunedModel.forward` names."""
 
     def __init__(
-        self,
-        item_lengths: Sequence[int],
-        profile_rows: Rows,
-        labels: Labels,
-        history_length: int,
-        bucket_items: int,
-    ) -> None:
-        self._buckets = length_buckets(item_lengths, bucket_items)
+        self, buckets: Sequence[Rows], profile_rows: Rows, labels: Labels, history_length: int,
+        n_items: int,
+    ) -> None:  # fmt: skip
+        self._buckets = buckets
         self._profile_rows = profile_rows
         self._labels = labels
         self._length = history_length
-        self._n_items = len(item_lengths)
+        self._n_items = n_items
+        self._order: list[int] = []
+
+    def _next_bucket(self) -> Rows:
+        """Return one bucket after the other in random order, each once in a pass."""
+        if not self._order:
+            self._order = torch.randperm(len(self._buckets)).tolist()
+        return self._buckets[self._order.pop()]
 
     def __call__(self, examples: list[Example]) -> dict[str, Tensor]:
-        """Return tensors for [b] examples; flat arrays pair a row of the batch with an item."""
+        """Return tensors for [b] examples; flat arrays pair a row of the batch with a place.
+
+        A place is that of an item in the bucket.
+        """
+        threshold = self._labels.threshold
+        bucket = self._next_bucket()
+        place = np.full(self._n_items, -1, dtype=np.int64)
+        place[bucket] = np.arange(len(bucket))
         pasts = [example.past for example in examples]
-        items, ages = pad_histories(pasts, self._labels.threshold, self._length, self._n_items)
+        items, ages = pad_histories(pasts, threshold, self._length, self._n_items)
         taken = np.zeros((len(examples), self._n_items), dtype=np.bool_)
         for row, past in enumerate(pasts):
-            taken[row, past.liked(self._labels.threshold)] = True
-        profiles = self._profile_rows[[example.user for example in examples]]
+            taken[row, past.liked(threshold)] = True
+        target_users, targets = _inside(place, [example.targets for example in examples])
+        pair_users, pairs = _inside(place, [example.labelled.item for example in examples])
         values = np.concatenate([example.labelled.value for example in examples])
-        bucket = self._buckets[int(torch.randint(0, len(self._buckets), (1,)))]
+        values = values[place[np.concatenate([e.labelled.item for e in examples])] >= 0]
+        levels = [self._labels.user_level(past) for past in pasts]
         arrays = {
             "bucket": bucket,
-            "profile_rows": np.unique(profiles),
-            "profiles": profiles,
+            "profiles": self._profile_rows[[example.user for example in examples]],
             "items": items,
             "ages": ages,
             "taken": taken,
-            "target_users": _repeat([example.targets for example in examples]),
-            "target_items": np.concatenate([example.targets for example in examples]),
-            "pair_users": _repeat([example.labelled.item for example in examples]),
-            "pair_items": np.concatenate([example.labelled.item for example in examples]),
-            "labels": (values >= self._labels.threshold).astype(np.float32),
-            "user_levels": np.array(
-                [self._labels.user_level(past) for past in pasts], dtype=np.float32
-            ),
+            "target_users": target_users,
+            "target_places": targets,
+            "pair_users": pair_users,
+            "pair_places": pairs,
+            "labels": (values >= threshold).astype(np.float32),
+            "values": ((values - self._labels.mean) / self._labels.deviation).astype(np.float32),
+            "user_levels": np.array(levels, dtype=np.float32),
         }
         return {name: torch.from_numpy(array) for name, array in arrays.items()}
 
 
-def _repeat(groups: Sequence[Rows]) -> Rows:
-    return np.repeat(np.arange(len(groups)), [len(group) for group in groups])
+def _inside(place: Rows, groups: Sequence[Rows]) -> tuple[Rows, Rows]:
+    """Return for each item of the groups that has a place its group and its place."""
+    rows = np.repeat(np.arange(len(groups)), [len(group) for group in groups])
+    places = place[np.concatenate(groups)]
+    return rows[places >= 0], places[places >= 0]

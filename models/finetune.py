@@ -1,8 +1,10 @@
-"""Fine-tuning: the language model and both towers together, for both tasks, in one loop.
+"""Fine-tuning: the language model learns to stand in for what interactions say.
 
-- An example is a user, cut at a random point of the history: what came before makes the user's
-  factors, what came after is the target (ranking) and the labels (interest).
-- The softmax runs over the whole catalogue, whose vectors come from the text bank.
+- The closed-form factors are fitted first. A step withholds those of one bucket of items, and the
+  language model makes up for them: for the teacher's factors (distillation), for users who like
+  the items (softmax over the whole catalogue), for what users thought of them (interest, rating).
+- The teacher: the principal axes of the scores that the closed form gives to the training users,
+  so that a direction counts as much as it matters to somebody's ranking.
 - Transformers' Trainer gives the loop, checkpoints that resume, early stopping and TensorBoard;
   the best checkpoint by validation NDCG@10 is kept.
 
@@ -17,26 +19,42 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from scipy import sparse
 from torch import Tensor
-from transformers import EarlyStoppingCallback, set_seed
+from transformers import EarlyStoppingCallback, TrainerCallback, set_seed
 
-from models.bank import FinetunedModel, LossWeights, TextBank
+from models.bank import FinetunedModel, TextBank
 from models.collaborative import Start, collaborative_start
-from models.dataset import Factors, Interactions
+from models.comparison import ask
+from models.dataset import Factors, Interactions, Rows, histories
 from models.encoder import TextEncoder
 from models.examples import Collator, CutHistories, Labels
-from models.network import TwoTowers
+from models.interest import Interest, fit_interest
+from models.losses import LossMix
+from models.network import TwoTowers, unit
+from models.serving import pad_histories
 from models.task import FinetuneOptions, TrainingTask, profile_rows, user_rows
-from models.textmap import TextMap, content_features
-from models.trainer import NdcgTrainer, PlainProgress, apply_text_map, training_arguments
+from models.textmap import TextMap, content_features, solve_text_map
+from models.texts import length_buckets
+from models.trainer import (
+    GradualUnfreezing,
+    NdcgTrainer,
+    PlainProgress,
+    TorchScorer,
+    apply_text_map,
+    training_arguments,
+)
+
+TEACHER_FACTORS, TEACHER_USERS = 64, 4096
 
 
 @dataclass(frozen=True)
 class Finetuned:
-    """The best model and its text map, the text vectors [t, w] from before, the trainer's log."""
+    """The best model, its text map and interest, the text vectors [t, w] from before, the log."""
 
     model: FinetunedModel
     text_map: TextMap
+    interest: Interest
     pretrained_vectors: Factors
     curve: list[dict[str, float]]
 
@@ -46,8 +64,8 @@ def finetune(
 ) -> Finetuned:
     """Fine-tune and return the best model with its learning curve.
 
-    At last the own factors are fitted to `task.positives` and the text map to all known items.
-    Checkpoints go to `folder`; where it holds some of the same task, training resumes there.
+    At last the own factors are fitted to the final training part and the text map to all known
+    items. Checkpoints go to `folder`; where it holds some of the same task, training resumes.
     """
     # without, sums over gathered rows change with the threads' order; CUDA asks for the variable
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
@@ -55,10 +73,12 @@ def finetune(
     n_items, rows = len(task.item_texts), profile_rows(task)
     bank = TextBank(encoder, [*task.item_texts, *rows], n_items, options.tuned_layers)
     pretrained = bank.vectors.cpu().numpy().copy()
-    start = _start(task, pretrained, task.trial.train, options.factors)
-    towers = TwoTowers(encoder.width, start, options.own_dropout)
-    weights = LossWeights(options.interest_weight, options.distillation_weight)
-    model = FinetunedModel(bank, towers, _probe(start, options.seed), weights)
+    start = _start(task, pretrained, task.split.tuning.train, options.factors)
+    towers = TwoTowers(encoder.width, start)
+    mix = LossMix(options.loss_weights, options.learned_weights)
+    teacher = _teacher(task, towers, bank, options.history_length)
+    model = FinetunedModel(bank, towers, _probe(start, options.seed), teacher, mix)
+    _begin_at_ridge(model, task)
     trainer = _trainer(model, task, options, folder)
     resumed = any(folder.glob("checkpoint-*"))
     if resumed:
@@ -67,36 +87,108 @@ def finetune(
         trainer.evaluate()
     trainer.train(resume_from_checkpoint=resumed or None)
     trainer.load_best()
+    return _finished(model, task, options, pretrained, [dict(e) for e in trainer.state.log_history])
+
+
+def _finished(
+    model: FinetunedModel,
+    task: TrainingTask,
+    options: FinetuneOptions,
+    pretrained: Factors,
+    curve: list[dict[str, float]],
+) -> Finetuned:
+    """Calibrate interest on validation, then fit what is closed form to the final training part."""
     model.eval()
-    bank.renew()
-    towers.set_own(_start(task, bank.vectors.cpu().numpy(), task.positives, options.factors))
+    model.bank.renew()
+    towers, trial = model.towers, task.split.tuning
+    vectors = model.bank.vectors.cpu().numpy()
+    apply_text_map(model, task, towers.known)
+    scorer = TorchScorer(model, task, options.history_length, torch.zeros_like(model.probe))
+    interest = fit_interest(
+        ask(trial, task.profiles), scorer, model.bank.items.cpu().numpy(), task.columns
+    )
+    towers.set_own(_start(task, vectors, task.split.final.train, options.factors))
     text_map = apply_text_map(model, task, towers.known)
-    return Finetuned(model, text_map, pretrained, [dict(e) for e in trainer.state.log_history])
+    final = interest.refitted(
+        task.split.final.labelled_train,
+        task.threshold,
+        model.bank.items.cpu().numpy(),
+        task.columns,
+    )
+    return Finetuned(model, text_map, final, pretrained, curve)
 
 
 def _trainer(
     model: FinetunedModel, task: TrainingTask, options: FinetuneOptions, folder: Path
 ) -> NdcgTrainer:
-    examples = CutHistories(task.labelled, task.threshold)
+    labelled, buckets = task.split.tuning.labelled_train, _buckets(model, options.bucket_items)
+    examples = CutHistories(labelled, task.threshold, len(buckets) * options.batch_users)
+    callbacks: list[TrainerCallback] = [EarlyStoppingCallback(options.patience)]
+    if options.unfreeze_epochs:
+        callbacks.append(GradualUnfreezing(model.bank, options.unfreeze_epochs))
+    if not sys.stderr.isatty():
+        callbacks.append(PlainProgress())
     return NdcgTrainer(
         task,
         options,
         model=model,
-        args=training_arguments(options, folder, len(examples)),
+        args=training_arguments(options, folder, len(buckets)),
         train_dataset=examples,
         eval_dataset=[],
         data_collator=Collator(
-            model.bank.item_lengths,
+            buckets,
             user_rows(task),
-            Labels(task.threshold),
+            Labels.of(labelled, task.threshold),
             options.history_length,
-            options.bucket_items,
+            model.bank.n_items,
         ),
-        callbacks=[
-            EarlyStoppingCallback(options.patience),
-            *([] if sys.stderr.isatty() else [PlainProgress()]),
-        ],
+        callbacks=callbacks,
     )
+
+
+def _buckets(model: FinetunedModel, size: int) -> list[Rows]:
+    """Return the items that texts can learn from, known and no probe, by text length."""
+    rows = np.flatnonzero((model.towers.known & ~model.probe).cpu().numpy())
+    lengths = np.asarray(model.bank.lengths)[rows]
+    return [rows[bucket] for bucket in length_buckets(lengths.tolist(), size)]
+
+
+@torch.no_grad()
+def _teacher(task: TrainingTask, towers: TwoTowers, bank: TextBank, length: int) -> Factors:
+    """Return the teacher's factors [n, t] of the items, of mean zero and mean square length one."""
+    train = task.split.tuning.train
+    everyone = np.unique(train.user)
+    some = everyone[:: -(-len(everyone) // TEACHER_USERS)]
+    scatter = torch.zeros(towers.own_ranking.shape[1], towers.own_ranking.shape[1])
+    for users in np.array_split(some, -(-len(some) // 64)):
+        past = histories(train, users)
+        items, ages = pad_histories(past, task.threshold, length, bank.n_items)
+        factors = towers.user_factors(
+            bank.vectors[torch.from_numpy(user_rows(task)[users])],
+            towers.own_history,
+            torch.from_numpy(items).to(bank.vectors.device),
+            torch.from_numpy(ages).to(bank.vectors.device),
+            torch.zeros(len(users), device=bank.vectors.device),
+        )
+        scatter += (unit(factors).T @ unit(factors)).cpu()
+    values, axes = np.linalg.eigh(scatter.numpy())
+    kept = axes[:, -TEACHER_FACTORS:] * np.sqrt(np.maximum(values[-TEACHER_FACTORS:], 0.0))
+    factors_of_items = towers.own_ranking.cpu().numpy() @ kept
+    known = towers.known.cpu().numpy()
+    centred = factors_of_items - factors_of_items[known].mean(axis=0)
+    scale = np.sqrt((centred[known] ** 2).sum(axis=1).mean())
+    return np.asarray(centred / max(float(scale), 1e-9), dtype=np.float32)
+
+
+@torch.no_grad()
+def _begin_at_ridge(model: FinetunedModel, task: TrainingTask) -> None:
+    """Start the student where ridge regression from the pretrained vectors ends."""
+    learned = (model.towers.known & ~model.probe).cpu().numpy()
+    texts_alone = sparse.csr_array(np.zeros((len(task.item_texts), 0), dtype=np.float32))
+    vectors, teacher = model.bank.items.cpu().numpy(), model.teacher.cpu().numpy()
+    ridge = solve_text_map(vectors, texts_alone, teacher, learned)
+    model.student.weight.copy_(torch.from_numpy(ridge.weights.T))
+    model.student.bias.copy_(torch.from_numpy(ridge.bias))
 
 
 def _start(task: TrainingTask, vectors: Factors, positives: Interactions, factors: int) -> Start:

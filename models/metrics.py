@@ -128,12 +128,27 @@ def area_under_curve(scores: Scores, labels: Mask) -> float | None:
     return float((ranks - positives * (positives + 1) / 2) / (positives * negatives))
 
 
-def calibration_error(probabilities: Scores, labels: Mask, bins: int = CALIBRATION_BINS) -> float:
-    """Return the expected calibration error of probabilities [m] over bins of equal width."""
+def reliability(
+    probabilities: Scores, labels: Mask, bins: int = CALIBRATION_BINS
+) -> list[tuple[float, float, int]]:
+    """Return what was said, what came true and how many pairs, by bin of equal width.
+
+    Bins without pairs are left out.
+    """
     place = np.minimum((probabilities * bins).astype(np.int64), bins - 1)
+    count = np.bincount(place, minlength=bins)
     said = np.bincount(place, weights=probabilities, minlength=bins)
     was = np.bincount(place, weights=labels, minlength=bins)
-    return float(np.abs(said - was).sum() / max(len(labels), 1))
+    return [
+        (float(said[one] / count[one]), float(was[one] / count[one]), int(count[one]))
+        for one in np.flatnonzero(count)
+    ]
+
+
+def calibration_error(probabilities: Scores, labels: Mask, bins: int = CALIBRATION_BINS) -> float:
+    """Return the expected calibration error of probabilities [m] over bins of equal width."""
+    found = reliability(probabilities, labels, bins)
+    return sum(abs(said - was) * count for said, was, count in found) / max(len(labels), 1)
 
 
 def _mean(values: Scores) -> float:

@@ -2,13 +2,13 @@
 
 - Item tower: ranking factors (how an item is found) and history factors (what liking it says) as
   a linear map of the item's text vector plus the sum of its attributes' factors. Known items have
-  factors of their own, learned from interactions, which are dropped at random in training, so
-  that the map from text learns to stand in for them (as in DropoutNet, Volkovs et al., 2017).
+  factors of their own, learned from interactions; training drops those of a few items at a time,
+  so that texts learn to stand in for them (as in DropoutNet, Volkovs et al., 2017).
 - User tower: the recency-weighted sum of the history factors of the liked items, a unit vector for
   each block; a linear map of the profile's text vector; and weights of the popularity dimensions
   that fall with the length of the history and rise with the time since the last interaction.
-- Interest head: the probability that a user likes an item once seen, from the same dot product,
-  the item's own level and the user's generosity.
+- Interest head: whether a user likes an item once seen, from the same dot product, the item's text
+  and the user's generosity.
 
 Trade-off: histories are weighed by age alone, without attention between items: a user's factors
 are one gather and one weighted sum, cheap enough to compute for everybody every night.
@@ -19,7 +19,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from models.collaborative import POPULARITY_SIZE, Start
+from models.collaborative import Start
 from models.dataset import Factors
 
 
@@ -73,20 +73,29 @@ class UserTower(nn.Module):
         """
         weights = self.floor + 0.5 ** (ages.unsqueeze(-1) / self.half_life)
         summed = (history_factors[items] * weights).sum(dim=1)
+        known = (items < history_factors.shape[0] - 1).to(summed.dtype).sum(dim=1)
+        away = 1.0 - 0.5 ** (idle_days.clamp(min=0.0) / self.popularity.idle_half_life)
         parts, start = [], 0
         for block in self.blocks:
-            parts.append(block.gain * unit(summed[:, start : start + block.size]))
+            gain = block.gain + away.unsqueeze(1) * (block.away - block.gain)
+            parts.append(gain * unit(summed[:, start : start + block.size]))
             start += block.size
+        return torch.cat([*parts, *self._for_the_unknown(profiles, known, away)], dim=1)
+
+    def _for_the_unknown(self, profiles: Tensor, known: Tensor, away: Tensor) -> tuple[Tensor, ...]:
+        """Return what a profile says [b, p] and the weights of popularity [b, 4].
+
+        `known` [b] positives and `away` [b], 0 just after the newest, 1 after days.
+        """
         weighing = self.popularity
-        known = (items < history_factors.shape[0] - 1).to(summed.dtype).sum(dim=1)
-        new = weighing.unknown * 0.5 ** (known / weighing.half_length)
-        away = 1.0 - 0.5 ** (idle_days.clamp(min=0.0) / weighing.idle_half_life)
+        share = 0.5 ** (known / weighing.half_length)
+        new = weighing.unknown * share
         profile = unit((profiles - self.profile_mean) @ self.profile_weights)
-        parts.append(weighing.profile * new.unsqueeze(1) * profile)
-        all_time = (1.0 - away) * new - away * (weighing.recent - 1.0) * weighing.idle
-        recent = away * new + away * weighing.recent * weighing.idle
-        parts.append(torch.stack([all_time, recent], dim=1))
-        return torch.cat(parts, dim=1)
+        returning = (away * (1.0 - share)).unsqueeze(1) * profiles.new_tensor(weighing.returning)
+        nothing = torch.zeros_like(new)
+        leading = [nothing, (1.0 - away) * new, nothing, away * new]
+        popularity = returning + torch.stack(leading, dim=1)
+        return weighing.profile * new.unsqueeze(1) * profile, popularity
 
 
 def unit(rows: Tensor) -> Tensor:
@@ -96,25 +105,27 @@ def unit(rows: Tensor) -> Tensor:
 
 
 class InterestHead(nn.Module):
-    """Logit of liking an item once seen."""
+    """What a user thinks of an item once seen: the logit of liking it, and its rating.
+
+    It teaches the language model; the probabilities that are told are those of `models.interest`,
+    fitted and calibrated once the vectors stand.
+    """
 
     def __init__(self, text_dim: int) -> None:
         super().__init__()
-        self.level = nn.Linear(text_dim + POPULARITY_SIZE, 1)
-        self.scale = nn.Parameter(torch.tensor(0.3))
-        self.generosity = nn.Parameter(torch.tensor(1.0))
+        self.level = nn.Linear(text_dim, 2)
+        self.scale = nn.Parameter(torch.tensor([0.3, 0.3]))
+        self.generosity = nn.Parameter(torch.tensor([1.0, 0.5]))
         nn.init.zeros_(self.level.weight)
         nn.init.zeros_(self.level.bias)
 
-    def levels(self, text_vectors: Tensor, ranking_factors: Tensor) -> Tensor:
-        """Return each item's own level [n]."""
-        popularity = ranking_factors[:, -POPULARITY_SIZE:]
-        level: Tensor = self.level(torch.cat([text_vectors, popularity], dim=1))
-        return level.squeeze(1)
+    def forward(self, text_vectors: Tensor, scores: Tensor, user_levels: Tensor) -> Tensor:
+        """Return logits and standardised ratings [m, 2] of pairs.
 
-    def forward(self, scores: Tensor, item_levels: Tensor, user_levels: Tensor) -> Tensor:
-        """Return logits [m] from scores, item levels and the users' log-odds of liking [m]."""
-        return self.scale * scores + item_levels + self.generosity * user_levels
+        `text_vectors` [m, w] of the items, `scores` [m], and the users' log-odds of liking [m].
+        """
+        own: Tensor = self.level(text_vectors)
+        return own + self.scale * scores[:, None] + self.generosity * user_levels[:, None]
 
 
 class TwoTowers(nn.Module):
@@ -124,14 +135,13 @@ class TwoTowers(nn.Module):
     own_history: Tensor
     known: Tensor
 
-    def __init__(self, text_dim: int, start: Start, dropout: float) -> None:
+    def __init__(self, text_dim: int, start: Start) -> None:
         super().__init__()
         ranking, history = start.ranking.shape[1], start.history.shape[1]
         self.items = ItemTower(text_dim, ranking, history)
         self.users = UserTower(start)
         self.interest = InterestHead(text_dim)
         self.temperature = nn.Parameter(torch.tensor(1.0))
-        self.dropout = dropout
         self.register_buffer("own_ranking", torch.from_numpy(start.ranking))
         self.register_buffer("own_history", torch.from_numpy(start.history))
         self.register_buffer("known", torch.from_numpy(start.known))
@@ -141,13 +151,10 @@ class TwoTowers(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         """Return ranking [n, d] and history factors [n, h]: an item's own, else those of its text.
 
-        Items in `without` [n] go without their own; in training so does a random share of the
-        others.
+        Items in `without` [n] go without their own.
         """
         ranking, history = self.items(text_vectors, ranking_sum, history_sum)
         own = self.known & ~without
-        if self.training:
-            own = own & (torch.rand(len(own), device=own.device) >= self.dropout)
         return (
             torch.where(own[:, None], self.own_ranking, ranking),
             torch.where(own[:, None], self.own_history, history),

@@ -28,14 +28,17 @@ Slices = dict[str, dict[str, dict[str, Any]]]
 
 def ndcg_slices(
     question: Question,
-    answers: Mapping[str, Answer],
+    answers: Mapping[str, Sequence[Answer]],
     user_attributes: Sequence[Mapping[str, str]],
 ) -> Slices:
     """Return slice -> group -> {"users": count, "ndcg@10": {model: mean}}.
 
-    `user_attributes` stand by user row; a slice with fewer than two groups is left out.
+    A model's answers are those of its seeds, which are averaged; `user_attributes` stand by user
+    row; a slice with fewer than two groups is left out.
     """
-    ndcg = {name: answer.ndcg() for name, answer in answers.items()}
+    ndcg = {
+        name: np.mean([answer.ndcg() for answer in some], axis=0) for name, some in answers.items()
+    }
     found = {
         name: {
             group: {
@@ -82,7 +85,9 @@ def _attribute_groups(values: Sequence[str]) -> dict[str, Mask]:
     return groups
 
 
-def _item_slices(question: Question, answers: Mapping[str, Answer]) -> dict[str, dict[str, Any]]:
+def _item_slices(
+    question: Question, answers: Mapping[str, Sequence[Answer]]
+) -> dict[str, dict[str, Any]]:
     known = popularity_counts(question.trial.train)
     candidates = question.trial.candidates
     slices = {}
@@ -96,8 +101,10 @@ def _item_slices(question: Question, answers: Mapping[str, Answer]) -> dict[str,
         slices[name] = {
             "users": int(asked.sum()),
             "ndcg@10": {
-                model: float(_within(answer.hits, items, relevant).ndcg()[asked].mean())
-                for model, answer in answers.items()
+                model: float(
+                    np.mean([_within(one.hits, items, relevant).ndcg()[asked] for one in some])
+                )
+                for model, some in answers.items()
             },
         }
     return slices

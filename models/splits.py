@@ -42,14 +42,17 @@ class Trial:
     """One question to a model, asked on the validation or on the test part.
 
     `train`, `given` and `truth` are positives; `given` is what a user has when asked, and is not
-    ranked; `candidates` are the item rows that are ranked; `labelled` are the interactions of the
-    asked part, positive (value at or above `threshold`) or not; `clock` is the time of asking in
-    seconds, None where each user is asked after the last given interaction.
+    ranked; `candidates` are the item rows that are ranked; `labelled_train`, `labelled_given` and
+    `labelled` are the interactions of the same parts, positive (value at or above `threshold`) or
+    not, for interest prediction; `clock` is the time of asking in seconds, None where each user
+    is asked after the last given interaction.
     """
 
     train: Interactions
     given: Interactions
     truth: Interactions
+    labelled_train: Interactions
+    labelled_given: Interactions
     labelled: Interactions
     candidates: Rows
     clock: float | None
@@ -58,12 +61,11 @@ class Trial:
 
 @dataclass(frozen=True)
 class Split:
-    """The validation question, the test question, and what the interest head may learn from."""
+    """The validation question and the test question."""
 
     name: str
     tuning: Trial
     final: Trial
-    labelled_fit: Interactions
 
     @property
     def fit(self) -> Interactions:
@@ -95,16 +97,6 @@ class Split:
         """Item rows that the test question ranks, ascending."""
         return self.final.candidates
 
-    @property
-    def labelled_validation(self) -> Interactions:
-        """Interactions of the validation part, positive or not."""
-        return self.tuning.labelled
-
-    @property
-    def labelled_test(self) -> Interactions:
-        """Interactions of the test part, positive or not."""
-        return self.final.labelled
-
 
 def make_split(name: str, interactions: Interactions, positive_threshold: float) -> Split:
     """Divide `interactions` as the split `name` of SPLITS says.
@@ -129,7 +121,8 @@ def _assemble(name: str, interactions: Interactions, threshold: float, labels: L
     def part(*wanted: int, only: Mask = positive) -> Interactions:
         return interactions.take(np.isin(labels, wanted) & only)
 
-    fit, train = part(_FIT), part(_FIT, _VALIDATION, _GIVEN_TO_TUNE)
+    learned = (_FIT, _VALIDATION, _GIVEN_TO_TUNE)
+    fit, train = part(_FIT), part(*learned)
     validation, test = part(_VALIDATION), part(_TEST)
     apart, dated = name.startswith("cold_user"), name == "global_time"
     every = np.arange(interactions.n_items)
@@ -139,6 +132,8 @@ def _assemble(name: str, interactions: Interactions, threshold: float, labels: L
         train=fit,
         given=part(_GIVEN_TO_TUNE) if apart else fit,
         truth=validation,
+        labelled_train=part(_FIT, only=either),
+        labelled_given=part(_GIVEN_TO_TUNE if apart else _FIT, only=either),
         labelled=part(_VALIDATION, only=either),
         candidates=every if ranked is None else np.sort(ranked[1]),
         clock=float(validation.time.min()) if dated and len(validation) else None,
@@ -148,12 +143,14 @@ def _assemble(name: str, interactions: Interactions, threshold: float, labels: L
         train=train,
         given=part(_GIVEN_AT_LAST) if apart else train,
         truth=test,
+        labelled_train=part(*learned, only=either),
+        labelled_given=part(*((_GIVEN_AT_LAST,) if apart else learned), only=either),
         labelled=part(_TEST, only=either),
         candidates=every if ranked is None else np.sort(ranked[0]),
         clock=float(test.time.min()) if dated else None,
         threshold=threshold,
     )
-    return Split(name, tuning, final, part(_FIT, only=either))
+    return Split(name, tuning, final)
 
 
 def _warm(interactions: Interactions, positive: Mask) -> Labels:

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import sparse
 
-from models.dataset import Interactions, Rows
-from models.splits import Trial
+from models.dataset import Rows
+from models.splits import Split
 
 
 @dataclass(frozen=True)
@@ -24,31 +24,47 @@ class FinetuneOptions:
     patience: int
     epochs_between_validations: int
     tuned_layers: int
-    own_dropout: float
-    interest_weight: float
+    unfreeze_epochs: int
     distillation_weight: float
+    ranking_weight: float
+    interest_weight: float
+    rating_weight: float
+    cosine_weight: float
+    learned_weights: bool
     factors: int
     history_length: int
     seed: int
+
+    @property
+    def loss_weights(self) -> dict[str, float]:
+        """Weights by the names of the losses."""
+        return {
+            "distillation": self.distillation_weight,
+            "ranking": self.ranking_weight,
+            "interest": self.interest_weight,
+            "rating": self.rating_weight,
+            "cosine": self.cosine_weight,
+        }
 
 
 @dataclass(frozen=True)
 class TrainingTask:
     """The data of one fine-tune.
 
-    `labelled` holds every interaction to fit on, `trial` is the validation question, `positives`
-    are those to learn from once everything is chosen;
-    `item_texts` and the attribute `columns` [n, c] stand in catalogue order, `profiles` [u] are
-    the users' texts.
+    Everything is chosen on `split.tuning`; what is kept is fitted to `split.final`'s training
+    part at last. `item_texts` and the attribute `columns` [n, c] stand in catalogue order,
+    `profiles` [u] are the users' texts.
     """
 
     item_texts: Sequence[str]
     profiles: Sequence[str]
-    labelled: Interactions
-    trial: Trial
-    positives: Interactions
-    threshold: float
+    split: Split
     columns: sparse.csr_array
+
+    @property
+    def threshold(self) -> float:
+        """The value from which an interaction is a positive."""
+        return self.split.tuning.threshold
 
 
 def profile_rows(task: TrainingTask) -> dict[str, int]:

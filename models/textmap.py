@@ -27,10 +27,10 @@ class TextMap:
     attributes: Factors
 
 
-def content_features(vectors: Factors, columns: sparse.csr_array) -> Factors:
+def content_features(vectors: Factors, columns: sparse.csr_array) -> sparse.csr_array:
     """Return text and attribute features [n, w + c], each side at its weight."""
     centred, scale = _text_features(vectors)
-    return np.hstack([centred * scale, columns.toarray()]).astype(np.float32)
+    return sparse.csr_array(sparse.hstack([sparse.csr_array(centred * scale), columns]))
 
 
 def solve_text_map(

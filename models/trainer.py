@@ -18,7 +18,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from models.bank import FinetunedModel
+from models.bank import FinetunedModel, TextBank
 from models.comparison import ask, judge
 from models.dataset import Factors, History, Interactions
 from models.serving import pad_histories
@@ -44,8 +44,8 @@ class NdcgTrainer(Trainer):
         self.best = -1.0
         probe = cast(FinetunedModel, self.model).probe.cpu().numpy()
         self.questions = {
-            "validation": ask(task.trial, task.profiles),
-            "texts_alone": ask(probe_trial(task.trial.train, probe), task.profiles),
+            "validation": ask(task.split.tuning, task.profiles),
+            "texts_alone": ask(probe_trial(task.split.tuning.train, probe), task.profiles),
         }
 
     def compute_loss(
@@ -63,9 +63,8 @@ class NdcgTrainer(Trainer):
         """Make AdamW with a lower rate for the language model than for the towers."""
         model = cast(FinetunedModel, self.model)
         encoder = [p for p in model.bank.parameters() if p.requires_grad]
-        groups: list[dict[str, Any]] = [
-            {"params": list(model.towers.parameters()), "lr": self.options.learning_rate}
-        ]
+        heads = [*model.towers.parameters(), *model.student.parameters(), *model.mix.parameters()]
+        groups: list[dict[str, Any]] = [{"params": heads, "lr": self.options.learning_rate}]
         if encoder:
             groups.append({"params": encoder, "lr": self.options.encoder_learning_rate})
         self.optimizer = torch.optim.AdamW(groups, weight_decay=self.options.weight_decay)
@@ -117,6 +116,8 @@ def probe_trial(positives: Interactions, probe: NDArray[np.bool_]) -> Trial:
         train=positives,
         given=positives.take(~inside),
         truth=positives.take(inside),
+        labelled_train=positives,
+        labelled_given=positives.take(~inside),
         labelled=positives.take(inside),
         candidates=np.flatnonzero(probe),
         clock=None,
@@ -128,7 +129,7 @@ def apply_text_map(model: FinetunedModel, task: TrainingTask, known: Tensor) -> 
     """Solve the text map over the `known` items [n] and put it into the model."""
     targets = torch.cat([model.towers.own_ranking, model.towers.own_history], dim=1)
     solved = solve_text_map(
-        model.bank.vectors[: model.bank.n_items].cpu().numpy(),
+        model.bank.items.cpu().numpy(),
         task.columns,
         targets.cpu().numpy(),
         known.cpu().numpy(),
@@ -163,9 +164,7 @@ class TorchScorer:
     ) -> None:
         self._towers = model.towers
         self._vectors = model.bank.vectors
-        self._ranking, self._history = model.towers.item_factors(
-            self._vectors[: model.bank.n_items], *model.split_sums(), without=without
-        )
+        self._ranking, self._history = model.item_factors(without)
         self._rows = profile_rows(task)
         self._threshold = task.threshold
         self._length = history_length
@@ -183,11 +182,31 @@ class TorchScorer:
         return scores
 
 
+class GradualUnfreezing(TrainerCallback):
+    """Opens the tuned layers one by one from the top, one every `epochs` passes."""
+
+    def __init__(self, bank: TextBank, epochs: int) -> None:
+        self._layers = bank.tuned_layers
+        self._epochs = epochs
+
+    def on_epoch_begin(
+        self,
+        args: TrainingArguments,  # noqa: ARG002 (the Trainer's signature)
+        state: TrainerState,
+        control: TrainerControl,  # noqa: ARG002
+        **_: Any,
+    ) -> None:
+        """Open as many layers as the passes so far allow."""
+        opened = 1 + int(state.epoch or 0) // self._epochs
+        for depth, layer in enumerate(reversed(self._layers)):
+            layer.requires_grad_(depth < opened)
+
+
 def training_arguments(
-    options: FinetuneOptions, folder: Path, n_examples: int
+    options: FinetuneOptions, folder: Path, steps_of_an_epoch: int
 ) -> TrainingArguments:
     """Return the Trainer's arguments: a checkpoint at every validation."""
-    steps = max(1, -(-n_examples // options.batch_users)) * options.epochs_between_validations
+    steps = steps_of_an_epoch * options.epochs_between_validations
     return TrainingArguments(
         output_dir=str(folder),
         num_train_epochs=options.epochs,

@@ -10,37 +10,89 @@ Trade-off: the first two are stored vectors and know only the texts of training.
 
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
+from safetensors.numpy import load_file
 
-from models.bundle import FINE_TUNED_VECTORS, PRETRAINED_VECTORS, TEXTS, Bundle
+from models.attributes import AttributeColumns
+from models.bundle import (
+    ATTRIBUTES,
+    FINE_TUNED_VECTORS,
+    INTEREST,
+    PRETRAINED_VECTORS,
+    TEXTS,
+    Bundle,
+)
+from models.comparison import Question
+from models.contenders import Probability
 from models.dataset import Catalogue, Factors, History
 from models.errors import InputError
+from models.interest import calibrated, features, probabilities, text_levels, with_intercept
+from models.metrics import Numbers
 from models.serving import HistoryEncoder, TextVectors, item_factors
+from models.textmap import TextMap
 from models.texts import item_texts
 
 ScoreFunction = Callable[[list[History], list[str]], Factors]
 
 
-def score_function(
+@dataclass(frozen=True)
+class Variant:
+    """A variant that is ready to score: item vectors [n, w] and the function of users."""
+
+    name: str
+    bundle: Bundle
+    catalogue: Catalogue
+    vectors: Factors
+    score: ScoreFunction
+
+    def probability_after(self, tuning: Question) -> Probability:
+        """Return the function from a question and scores [m] to probabilities of liking [m].
+
+        The untouched language model predicts no interest: its cosine is calibrated on `tuning`.
+        """
+        if self.name == "pretrained":
+            plain = calibrated(tuning, self.score)
+            return lambda _, scores: probabilities(plain, with_intercept(scores))
+        levels, coefficients = self._interest()
+        return lambda question, scores: probabilities(
+            coefficients, features(question, scores, levels)
+        )
+
+    def _interest(self) -> tuple[Factors, Numbers]:
+        """Return the items' levels [n] and the coefficients [4]."""
+        arrays = load_file(self.bundle.path(INTEREST))
+        content = json.loads(self.bundle.path(ATTRIBUTES).read_text("utf-8"))
+        columns = AttributeColumns.from_json(content).encode(self.catalogue.attributes)
+        text_map = TextMap(arrays["weights"], arrays["bias"], arrays["attributes"])
+        levels = text_levels(text_map, self.vectors, columns)
+        own = dict(zip(self.bundle.manifest["rated_item_ids"], arrays["levels"], strict=True))
+        for row, item in enumerate(self.catalogue.item_ids):
+            levels[row] = own.get(item, levels[row])
+        return levels, arrays["coefficients"]
+
+
+def open_variant(
     bundle: Bundle,
-    variant: str,
+    name: str,
     catalogue: Catalogue,
     threads: int = 1,
     clock: float | None = None,
-) -> ScoreFunction:
-    """Return the function that scores users against the catalogue, [u, n], for one variant.
+) -> Variant:
+    """Return the variant `name`, which scores users against the catalogue, [u, n].
 
     `clock` is the time of asking in seconds, None for right after each user's newest interaction.
     """
-    if variant == "pretrained":
-        return _pretrained(bundle, catalogue)
-    if variant == "fine_tuned":
+    if name == "pretrained":
+        vectors = _stored_vectors(bundle, PRETRAINED_VECTORS)(item_texts(catalogue))
+        return Variant(name, bundle, catalogue, vectors, _mean_of_liked(vectors, bundle))
+    if name == "fine_tuned":
         encode = _stored_vectors(bundle, FINE_TUNED_VECTORS)
-    elif variant == "shipped":
+    elif name == "shipped":
         encode = TextVectors(bundle, threads).encode
     else:
-        raise ValueError(f"variant {variant!r}: expected pretrained, fine_tuned or shipped")
+        raise ValueError(f"variant {name!r}: expected pretrained, fine_tuned or shipped")
     vectors = encode(item_texts(catalogue))
     ranking, history = item_factors(bundle, catalogue, vectors, threads)
     users = HistoryEncoder(bundle, history, threads)
@@ -48,11 +100,10 @@ def score_function(
     def score(histories: list[History], profiles: list[str]) -> Factors:
         return users.encode(histories, encode(profiles), clock) @ ranking.T
 
-    return score
+    return Variant(name, bundle, catalogue, vectors, score)
 
 
-def _pretrained(bundle: Bundle, catalogue: Catalogue) -> ScoreFunction:
-    vectors = _stored_vectors(bundle, PRETRAINED_VECTORS)(item_texts(catalogue))
+def _mean_of_liked(vectors: Factors, bundle: Bundle) -> ScoreFunction:
     threshold = bundle.positive_threshold
 
     def score(histories: list[History], profiles: list[str]) -> Factors:  # noqa: ARG001

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+from safetensors.numpy import save_file as save_arrays
 from safetensors.torch import load_file, save_file
 
 from models.attributes import AttributeColumns
@@ -11,6 +12,7 @@ from models.bundle import (
     ATTRIBUTE_FACTORS,
     ATTRIBUTES,
     FINE_TUNED_VECTORS,
+    INTEREST,
     PRETRAINED_VECTORS,
     TEXTS,
     Bundle,
@@ -36,6 +38,17 @@ def save_weights(
     np.save(folder / PRETRAINED_VECTORS, result.pretrained_vectors)
     np.save(folder / FINE_TUNED_VECTORS, model.bank.vectors.cpu().numpy())
     np.save(folder / ATTRIBUTE_FACTORS, result.text_map.attributes)
+    interest = result.interest
+    save_arrays(
+        {
+            "coefficients": interest.coefficients,
+            "levels": interest.levels[interest.rated],
+            "weights": interest.text_map.weights,
+            "bias": interest.text_map.bias,
+            "attributes": interest.text_map.attributes,
+        },
+        folder / INTEREST,
+    )
     for name, content in (
         (ATTRIBUTES, columns.to_json()),
         (TEXTS, [*task.item_texts, *profile_rows(task)]),
@@ -63,6 +76,6 @@ def load_towers(bundle: Bundle) -> TwoTowers:
         profile_weights=weights["users.profile_weights"].numpy(),
         profile_mean=weights["users.profile_mean"].numpy(),
     )
-    towers = TwoTowers(int(bundle.manifest["text_dim"]), start, dropout=0.0)
+    towers = TwoTowers(int(bundle.manifest["text_dim"]), start)
     towers.load_state_dict(weights)
     return towers.eval()

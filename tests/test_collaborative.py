@@ -4,6 +4,7 @@ import numpy as np
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import sparse
 
 from models.collaborative import Start, collaborative_start, low_rank, transitions, whiten
 from models.dataset import Factors, History, Interactions
@@ -22,7 +23,7 @@ def two_tastes(users: int = 24) -> Interactions:
 
 def start_of(interactions: Interactions) -> Start:
     random = np.random.default_rng(0)
-    content = random.standard_normal((N_ITEMS, 4)).astype(np.float32)
+    content = sparse.csr_array(random.standard_normal((N_ITEMS, 4)).astype(np.float32))
     profiles = random.standard_normal((interactions.n_users, 3)).astype(np.float32)
     return collaborative_start(interactions, content, profiles, factors=24)
 

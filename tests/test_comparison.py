@@ -1,6 +1,7 @@
 """A trial's question, its answers and the standings, against a reading of the protocol in loops."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -143,8 +144,7 @@ def test_choosing_takes_the_best_and_the_first_of_equals() -> None:
 def test_nobody_to_ask_leaves_the_first_option() -> None:
     data = some_interactions(0).take(np.arange(6))
     trial = some_split().tuning
-    empty = Trial(trial.train, trial.given, data.take(np.array([], dtype=int)), data,
-                  trial.candidates, None, 4.0)  # fmt: skip
+    empty = replace(trial, truth=data.take(np.array([], dtype=int)), labelled=data)
     question = ask(empty, NO_PROFILES)
     assert choose(question, [(n, popularity(trial.train)) for n in (1, 2)]) == 1
 
@@ -157,10 +157,11 @@ def test_standings_name_the_baselines_of_each_split(name: str) -> None:
     models = baselines(split, tuning, lambda _: vectors, vectors, 0)
     wanted = ["popularity", "popularity_30d", "ease", "closed_form", "als"]
     assert list(models) == (["random", "ridge"] if name == "cold_item" else wanted)
-    ours = {"shipped": Contender(popularity(split.train))}
+    ours = {"shipped": Contender((popularity(split.train),) * 2)}
     found = standings(question, models | ours, "shipped", vectors, [{}] * USERS, 200)
     assert found["users"] == len(question.users)
-    assert set(found["intervals"]) == {f"shipped-{model}" for model in models}
+    assert set(found["intervals"]) == {"shipped", *(f"shipped-{model}" for model in models)}
+    assert len(found["seeds"]["shipped"]) == 2
     if name != "cold_item":
         assert found["intervals"]["shipped-popularity"] == (0.0, 0.0, 0.0)
         assert found["intervals"]["shipped-ease"][1] == pytest.approx(
@@ -172,7 +173,7 @@ def test_standings_name_the_baselines_of_each_split(name: str) -> None:
 def test_slices_by_activity_attribute_and_item_popularity() -> None:
     split = some_split(2)
     question = ask(split.final, NO_PROFILES)
-    answers = {"popularity": judge(question, popularity(split.train))}
+    answers = {"popularity": [judge(question, popularity(split.train))]}
     attributes = [
         {"sex": "f" if user % 2 else "m", "postcode": f"x{user}", "age": str(user)}
         for user in range(USERS)
@@ -181,7 +182,7 @@ def test_slices_by_activity_attribute_and_item_popularity() -> None:
     assert set(found) == {"user activity", "item popularity", "sex", "age"}
     assert [group["users"] for group in found["user activity"].values()] == [13, 13, 13]
     assert next(iter(found["age"])).startswith("0 to ")
-    values = answers["popularity"].ndcg()
+    values = answers["popularity"][0].ndcg()
     odd = question.users % 2 == 1
     assert found["sex"]["f"]["ndcg@10"]["popularity"] == pytest.approx(values[odd].mean())
     counts = np.bincount(split.train.item, minlength=ITEMS)

@@ -13,7 +13,7 @@ N_ITEMS = 5
 @pytest.fixture
 def towers() -> TwoTowers:
     torch.manual_seed(0)
-    return TwoTowers(WIDTH, start(N_ITEMS, np.random.default_rng(3)), dropout=0.5).eval()
+    return TwoTowers(WIDTH, start(N_ITEMS, np.random.default_rng(3))).eval()
 
 
 def users(towers: TwoTowers, items: list[int], idle: float) -> torch.Tensor:
@@ -40,14 +40,22 @@ def test_padding_counts_nothing(towers: TwoTowers) -> None:
     torch.testing.assert_close(users(towers, [], 0.0)[0, :HISTORY], torch.zeros(HISTORY))
 
 
-def test_popularity_fades_with_the_history_and_turns_recent_with_absence(
+def test_popularity_leads_the_unknown_and_what_rises_leads_those_who_come_back(
     towers: TwoTowers,
 ) -> None:
-    new, known = users(towers, [], 0.0)[0, -2:], users(towers, [0, 1, 2], 0.0)[0, -2:]
-    torch.testing.assert_close(new, torch.tensor([32.0, 0.0]))
-    torch.testing.assert_close(known, torch.tensor([8.0, 0.0]))
-    away = users(towers, [0, 1, 2], 300.0)[0, -2:]
-    torch.testing.assert_close(away, torch.tensor([-0.6 * 8.0, 8.0 + 1.6 * 8.0]))
+    new, known = users(towers, [], 0.0)[0, -4:], users(towers, [0, 1, 2], 0.0)[0, -4:]
+    torch.testing.assert_close(new, torch.tensor([0.0, 32.0, 0.0, 0.0]))
+    torch.testing.assert_close(known, torch.tensor([0.0, 8.0, 0.0, 0.0]))
+    away = users(towers, [0, 1, 2], 300.0)[0, -4:]
+    rising = 0.75 * torch.tensor([-5.6, -0.9, 8.8, 1.5])
+    torch.testing.assert_close(away, rising + torch.tensor([0.0, 0.0, 0.0, 8.0]))
+    nobody = users(towers, [], 300.0)[0, -4:]
+    torch.testing.assert_close(nobody, torch.tensor([0.0, 0.0, 0.0, 32.0]))
+
+
+def test_what_was_liked_next_counts_less_after_days(towers: TwoTowers) -> None:
+    here, away = (users(towers, [2, 0], idle)[0, 5:HISTORY] for idle in (0.0, 300.0))
+    torch.testing.assert_close(away, 0.2 * here)
 
 
 def test_an_item_has_its_own_factors_or_those_of_its_text(towers: TwoTowers) -> None:
@@ -58,16 +66,4 @@ def test_an_item_has_its_own_factors_or_those_of_its_text(towers: TwoTowers) -> 
     torch.testing.assert_close(ranking[0], towers.own_ranking[0])
     torch.testing.assert_close(ranking[1], towers.items.ranking(texts)[1])
     torch.testing.assert_close(history[1], towers.items.history(texts)[1] + 1.0)
-    assert PROFILE + HISTORY + 2 == RANKING
-
-
-def test_own_factors_are_dropped_in_training_only(towers: TwoTowers) -> None:
-    texts = torch.zeros(N_ITEMS, WIDTH)
-    sums = torch.zeros(N_ITEMS, RANKING), torch.zeros(N_ITEMS, HISTORY)
-    none = torch.zeros(N_ITEMS, dtype=torch.bool)
-    calm = towers.item_factors(texts, *sums, without=none)[0]
-    torch.testing.assert_close(calm, towers.own_ranking)
-    torch.manual_seed(1)
-    dropped = towers.train().item_factors(texts, *sums, without=none)[0]
-    changed = (dropped != towers.own_ranking).any(dim=1)
-    assert 0 < changed.sum() < N_ITEMS
+    assert PROFILE + HISTORY + 4 == RANKING

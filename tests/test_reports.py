@@ -19,7 +19,16 @@ def report(split: str, version: str = "one") -> dict[str, object]:
     found = {
         "users": 40,
         "models": {"ease": metrics, "shipped": better},
-        "intervals": {"shipped-ease": [0.05, 0.1, 0.15]},
+        "seeds": {"shipped": [{"ndcg@10": 0.24}, {"ndcg@10": 0.26}]},
+        "intervals": {"shipped": [0.2, 0.25, 0.3], "shipped-ease": [0.05, 0.1, 0.15]},
+        "interest": {
+            "shipped": {
+                "pairs": 4,
+                "auc": 0.75,
+                "calibration_error": 0.02,
+                "reliability": [[0.2, 0.25, 2], [0.8, 0.75, 2]],
+            }
+        },
         "chosen": {"ease": {"penalty": 100.0}},
         "slices": {"user activity": groups},
     }
@@ -32,8 +41,15 @@ def test_the_page_shows_table_interval_slices_and_plots(tmp_path: Path) -> None:
     assert "| ease | 0.1500 | 0.2000 |  | +0.1000 [+0.0500, +0.1500] |" in page
     assert "| shipped | 0.2500 | 0.3000 | 0.700 |  |" in page
     assert "Chosen on validation: ease: penalty 100." in page
+    assert "Shipped, NDCG@10: 0.2400, 0.2600; mean 0.2500 [0.2000, 0.3000]." in page
+    assert "| shipped | 4 | 0.750 | 0.020 |" in page
     assert "| gap |  | 0.1000 | 0.0000 |" in page
-    for name in ("evaluation-warm", "evaluation-warm-slices", "evaluation-learning"):
+    for name in (
+        "evaluation-warm",
+        "evaluation-warm-slices",
+        "evaluation-warm-reliability",
+        "evaluation-learning",
+    ):
         assert f"({name}.png)" in page
         assert (tmp_path / f"{name}.png").read_bytes().startswith(b"\x89PNG")
 

@@ -62,9 +62,9 @@ def test_what_is_not_liked_falls_on_its_side_of_the_cut() -> None:
     rows = [(0, item, LIKED, 10 * item) for item in range(5)]
     rows += [(0, 5, DISLIKED, -1), (0, 6, DISLIKED, 25), (0, 7, DISLIKED, 35), (0, 8, DISLIKED, 45)]
     split = make_split("warm", interactions(rows, 1, 9), 4.0)
-    assert sorted(split.labelled_fit.item.tolist()) == [0, 1, 2, 5, 6]
-    assert sorted(split.labelled_validation.item.tolist()) == [3, 7]
-    assert sorted(split.labelled_test.item.tolist()) == [4, 8]
+    assert sorted(split.tuning.labelled_train.item.tolist()) == [0, 1, 2, 5, 6]
+    assert sorted(split.tuning.labelled.item.tolist()) == [3, 7]
+    assert sorted(split.final.labelled.item.tolist()) == [4, 8]
 
 
 def test_global_time_cuts_the_clock_once() -> None:
@@ -146,4 +146,7 @@ def test_warm_never_trains_on_a_users_future(seed: int) -> None:
     split = make_split("warm", any_interactions(seed), 4.0)
     for user in np.unique(split.test.user):
         first = split.test.time[split.test.user == user].min()
-        assert split.labelled_fit.time[split.labelled_fit.user == user].max() <= first
+        assert (
+            split.tuning.labelled_train.time[split.tuning.labelled_train.user == user].max()
+            <= first
+        )

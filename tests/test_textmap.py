@@ -13,7 +13,7 @@ def test_the_dual_solution_is_that_of_the_primal() -> None:
     targets = random.standard_normal((30, 3)).astype(np.float32)
     known = np.arange(30) < 22
     solved = solve_text_map(vectors, columns, targets, known)
-    features = content_features(vectors, columns).astype(np.float64)
+    features = content_features(vectors, columns).toarray().astype(np.float64)
     mean = targets[known].mean(axis=0)
     gram = features[known].T @ features[known] + PENALTY * np.eye(9)
     primal = np.linalg.solve(gram, features[known].T @ (targets[known] - mean))

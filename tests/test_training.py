@@ -20,7 +20,7 @@ from models.errors import InputError
 from models.serving import TextVectors
 from models.splits import make_split
 from models.texts import item_texts
-from models.variants import score_function
+from models.variants import open_variant
 
 QUICK = {
     "epochs": 2,
@@ -153,7 +153,7 @@ def test_onnx_towers_score_as_the_torch_ones(exported: Settings) -> None:
     users = np.arange(8)
     pasts = histories(dataset.interactions, users)
     profiles = [dataset.profiles[user] for user in users]
-    scores = score_function(bundle, "fine_tuned", dataset.catalogue)(pasts, profiles)
+    scores = open_variant(bundle, "fine_tuned", dataset.catalogue).score(pasts, profiles)
     towers = load_towers(bundle)
     known = towers.known.numpy()
     assert torch.isfinite(towers.own_ranking).all()
@@ -166,7 +166,7 @@ def test_the_fine_tuned_model_beats_the_untouched_one(exported: Settings) -> Non
     dataset = read_dataset(Warehouse(exported.warehouse), bundle.manifest["tables"])
     question = ask(make_split("warm", dataset.interactions, 4.0).final, dataset.profiles)
     ours, before = (
-        judge(question, score_function(bundle, variant, dataset.catalogue)).ndcg().mean()
+        judge(question, open_variant(bundle, variant, dataset.catalogue).score).ndcg().mean()
         for variant in ("shipped", "pretrained")
     )
     assert ours > before

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
+from safetensors.numpy import save_file as save_arrays
 from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import Whitespace
@@ -22,19 +23,20 @@ from models.bundle import (
     ATTRIBUTES,
     ENCODER,
     HISTORY_FACTORS,
+    INTEREST,
     ITEM_FACTORS,
     RANKER,
     TOKENIZER,
     Bundle,
     write_manifest,
 )
-from models.collaborative import Block, Popularity, Start
+from models.collaborative import POPULARITY_SIZE, Block, Popularity, Start
 from models.compress import export_towers
 from models.network import TwoTowers
 from models.topk import build_ranker
 
 WIDTH, HISTORY, PROFILE = 6, 8, 2
-RANKING = HISTORY + PROFILE + 2
+RANKING = HISTORY + PROFILE + POPULARITY_SIZE
 WORDS = ["[UNK]", "[CLS]", "of", "the", "drama", "comedy", "action", "doctor", "student", "writer"]
 
 
@@ -44,13 +46,21 @@ def champion(settings: Settings, item_ids: list[str], seed: int = 0) -> Bundle:
     folder = registry.folder_of(settings, version)
     folder.mkdir(parents=True)
     random = np.random.default_rng(seed)
-    towers = TwoTowers(WIDTH, start(len(item_ids), random), dropout=0.0)
+    towers = TwoTowers(WIDTH, start(len(item_ids), random))
     export_towers(towers, WIDTH, folder)
     np.save(folder / ITEM_FACTORS, towers.own_ranking.numpy())
     np.save(folder / HISTORY_FACTORS, towers.own_history.numpy())
     columns = AttributeColumns({"genres": {"Comedy": 1.0, "Drama": 1.0}}, {}, {"genres": 1.0})
     (folder / ATTRIBUTES).write_text(json.dumps(columns.to_json()), "utf-8")
     np.save(folder / ATTRIBUTE_FACTORS, normal(random, columns.width, RANKING + HISTORY))
+    interest = {
+        "coefficients": np.array([0.1, 0.01, 1.0, 1.0]),
+        "levels": normal(random, len(item_ids)),
+        "weights": normal(random, WIDTH, 1),
+        "bias": normal(random, 1),
+        "attributes": normal(random, columns.width, 1),
+    }
+    save_arrays(interest, folder / INTEREST)
     _encoder(folder / ENCODER, random)
     _tokenizer().save(str(folder / TOKENIZER))
     build_ranker(folder / RANKER)
@@ -61,6 +71,7 @@ def champion(settings: Settings, item_ids: list[str], seed: int = 0) -> Bundle:
             "split": "warm",
             "tables": {},
             "item_ids": item_ids,
+            "rated_item_ids": item_ids,
             "max_tokens": 16,
             "text_dim": WIDTH,
             "history_length": 50,
@@ -75,7 +86,7 @@ def champion(settings: Settings, item_ids: list[str], seed: int = 0) -> Bundle:
 def start(n_items: int, random: np.random.Generator) -> Start:
     """Return random factors of two blocks, a profile and popularity."""
     return Start(
-        blocks=(Block("long", 5, 0.2, 5.0, 1.0), Block("short", 3, 0.0, 2.0, 0.5)),
+        blocks=(Block("long", 5, 0.2, 5.0, 1.0, 1.0), Block("short", 3, 0.0, 2.0, 0.5, 0.1)),
         popularity=Popularity(),
         ranking=normal(random, n_items, RANKING),
         history=normal(random, n_items, HISTORY),
