@@ -155,7 +155,7 @@ class Settings(BaseModel):
         1.0, "Weight of texts telling the teacher's factors.", "train", ge=0, le=100
     )
     ranking_weight: float = setting(
-        0.0, "Weight of the softmax over the catalogue.", "train", ge=0, le=100
+        0.1, "Weight of the softmax over the catalogue.", "train", ge=0, le=100
     )
     interest_weight: float = setting(
         0.2, "Weight of liking or not, once seen.", "train", ge=0, le=100
