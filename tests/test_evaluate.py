@@ -1,6 +1,7 @@
 """The step `evaluate`, on a slice of MovieLens-100K and a version that was never trained."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -77,3 +78,33 @@ def test_what_the_version_can_not_answer_is_refused(settings: Settings) -> None:
     other = settings.model_copy(update={"positive_threshold": 3.0})
     with pytest.raises(InputError, match=r"`positive_threshold` is 3, .* trained with 4"):
         evaluate.run(other)
+
+
+def test_the_report_of_all_splits_asks_the_siblings_of_each_seed(
+    spark: SparkSession, settings: Settings
+) -> None:
+    ours = registry.candidate(settings)
+    changed = {"warm": ("cold_item", 0), "seed": ("warm", 5), "threshold": ("warm", 0)}
+    for place, (what, (split, seed)) in enumerate(changed.items()):
+        other = champion(settings, ours.item_ids, seed=place + 1)
+        shutil.copytree(ours.folder / "training", other.folder / "training")
+        threshold = 3.0 if what == "threshold" else 4.0
+        manifest = {
+            **other.manifest,
+            "tables": ours.manifest["tables"],
+            "split": split,
+            "settings": {"positive_threshold": threshold, "seed": seed},
+        }
+        write_manifest(other.folder, manifest)
+    write_manifest(
+        ours.folder, {**ours.manifest, "settings": {**ours.manifest["settings"], "seed": 0}}
+    )
+    registry.set_alias(settings, registry.CANDIDATE, ours.version)
+    splits = evaluate.run(settings, "all")["splits"]
+    assert splits["warm"]["versions"] == ["toy-0", "toy-2"]
+    assert splits["cold_item"]["versions"] == ["toy-1"]
+    assert splits["global_time"]["versions"] == []
+    each = [one["ndcg@10"] for one in splits["warm"]["seeds"]["shipped"]]
+    assert splits["warm"]["models"]["shipped"]["ndcg@10"] == pytest.approx(sum(each) / 2)
+    assert {"pretrained", "fine_tuned", "shipped"} == set(splits["warm"]["interest"])
+    assert "warm_ndcg@10" not in registry.metrics_of(settings, ours.version)
