@@ -24,7 +24,7 @@ airflow: setup  ## Airflow with the DAGs, on localhost
 	@bash scripts/airflow.sh
 
 bench: setup  ## the speed comparisons, into reports/
-	@.venv/bin/python -m jobs.bench
+	@.venv/bin/python -m jobs.bench && .venv/bin/python -m jobs.bench_training
 
 quality: setup  ## every split, trained for with every seed; DATA and SEEDS choose
 	@bash scripts/quality.sh
