@@ -34,18 +34,36 @@ TEXTS, TARGETS = 512, 64
 
 def main(folder: Path) -> None:
     """Measure and write `bench_training.json` to `folder`."""
-    settings = Settings()
     films = list(MovieLens100k().films())[:TEXTS]
-    texts = [f"{film['title']}. {film['text']}" for film in films]
+    seconds = race([f"{film['title']}. {film['text']}" for film in films], Settings())
+    report = [
+        {
+            "name": name,
+            "texts": len(films),
+            "threads": torch.get_num_threads(),
+            "texts_per_second": len(films) / taken,
+            "ratio_to_peer": seconds["sentence_transformers"] / taken,
+        }
+        for name, taken in seconds.items()
+    ]
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "bench_training.json").write_text(json.dumps(report, indent=2) + "\n", "utf-8")
+    for line in report:
+        print(
+            f"{line['name']}: {line['texts_per_second']:.1f} texts/s in training, "
+            f"{line['ratio_to_peer']:.2f} times the peer"
+        )
+
+
+def race(texts: list[str], settings: Settings) -> dict[str, float]:
+    """Return the seconds that one pass over `texts` takes each contender."""
     targets = torch.randn(len(texts), TARGETS, generator=torch.Generator().manual_seed(0))
     model, tokenizer = load_language_model(settings.encoder)
-    path = str(model.name_or_path)
+    encoder = TextEncoder(model, tokenizer, settings.max_tokens)
     started = time.perf_counter()
-    bank = TextBank(
-        TextEncoder(model, tokenizer, settings.max_tokens), texts, len(texts), settings.tuned_layers
-    )
+    bank = TextBank(encoder, texts, len(texts), settings.tuned_layers)
     filled = time.perf_counter() - started
-    peer = SentenceTransformer(path, device="cpu")
+    peer = SentenceTransformer(str(model.name_or_path), device="cpu")
     peer.max_seq_length = settings.max_tokens
 
     def encoded(rows: Rows) -> Tensor:
@@ -63,23 +81,7 @@ def main(folder: Path) -> None:
             step(rows)
             seconds[name] += time.perf_counter() - started
     seconds["nightrank"] += filled / settings.epochs
-    report = [
-        {
-            "name": name,
-            "texts": len(texts),
-            "threads": torch.get_num_threads(),
-            "texts_per_second": len(texts) / taken,
-            "ratio_to_peer": seconds["sentence_transformers"] / taken,
-        }
-        for name, taken in seconds.items()
-    ]
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "bench_training.json").write_text(json.dumps(report, indent=2) + "\n", "utf-8")
-    for line in report:
-        print(
-            f"{line['name']}: {line['texts_per_second']:.1f} texts/s in training, "
-            f"{line['ratio_to_peer']:.2f} times the peer"
-        )
+    return seconds
 
 
 def _step(

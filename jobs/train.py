@@ -100,7 +100,7 @@ def _train(settings: Settings, dataset: Dataset, version: str, folder: Path) -> 
             "max_tokens": encoder.max_tokens,
             "text_dim": encoder.width,
             "history_length": settings.history_length,
-            "metrics": _best(result.curve),
+            "metrics": result.metrics,
             "learning_curve": result.curve,
             "libraries": {name: library_version(name) for name in LIBRARIES},
         },
@@ -108,15 +108,6 @@ def _train(settings: Settings, dataset: Dataset, version: str, folder: Path) -> 
     partial.rename(folder)
     shutil.rmtree(checkpoints)
     return open_bundle(folder)
-
-
-def _best(curve: list[dict[str, float]]) -> dict[str, float]:
-    entries = [entry for entry in curve if "eval_ndcg@10" in entry]
-    best = max(entries, key=lambda entry: entry["eval_ndcg@10"])
-    return {
-        name.removeprefix("eval_"): best[name]
-        for name in ("eval_ndcg@10", "eval_validation", "eval_texts_alone")
-    }
 
 
 def _task(settings: Settings, dataset: Dataset, columns: AttributeColumns) -> TrainingTask:

@@ -50,9 +50,13 @@ TEACHER_FACTORS, TEACHER_USERS = 64, 4096
 
 @dataclass(frozen=True)
 class Finetuned:
-    """The best model, its text map and interest, the text vectors [t, w] from before, the log."""
+    """The best model and its validation NDCG, and all that a version is made of.
+
+    `pretrained_vectors` [t, w] are those from before, `curve` is the trainer's log.
+    """
 
     model: FinetunedModel
+    metrics: dict[str, float]
     text_map: TextMap
     interest: Interest
     pretrained_vectors: Factors
@@ -86,36 +90,28 @@ def finetune(
     else:
         trainer.evaluate()
     trainer.train(resume_from_checkpoint=resumed or None)
-    trainer.load_best()
-    return _finished(model, task, options, pretrained, [dict(e) for e in trainer.state.log_history])
+    metrics = trainer.load_best()
+    curve = [dict(entry) for entry in trainer.state.log_history]
+    interest, text_map = _closed_form(model, task, options)
+    return Finetuned(model, metrics, text_map, interest, pretrained, curve)
 
 
-def _finished(
-    model: FinetunedModel,
-    task: TrainingTask,
-    options: FinetuneOptions,
-    pretrained: Factors,
-    curve: list[dict[str, float]],
-) -> Finetuned:
-    """Calibrate interest on validation, then fit what is closed form to the final training part."""
+def _closed_form(
+    model: FinetunedModel, task: TrainingTask, options: FinetuneOptions
+) -> tuple[Interest, TextMap]:
+    """Calibrate interest on validation, then fit all that is closed form to the final part."""
     model.eval()
     model.bank.renew()
-    towers, trial = model.towers, task.split.tuning
+    towers, split, columns = model.towers, task.split, task.columns
     vectors = model.bank.vectors.cpu().numpy()
+    items = vectors[: model.bank.n_items]
     apply_text_map(model, task, towers.known)
     scorer = TorchScorer(model, task, options.history_length, torch.zeros_like(model.probe))
-    interest = fit_interest(
-        ask(trial, task.profiles), scorer, model.bank.items.cpu().numpy(), task.columns
-    )
-    towers.set_own(_start(task, vectors, task.split.final.train, options.factors))
+    interest = fit_interest(ask(split.tuning, task.profiles), scorer, items, columns)
+    towers.set_own(_start(task, vectors, split.final.train, options.factors))
     text_map = apply_text_map(model, task, towers.known)
-    final = interest.refitted(
-        task.split.final.labelled_train,
-        task.threshold,
-        model.bank.items.cpu().numpy(),
-        task.columns,
-    )
-    return Finetuned(model, text_map, final, pretrained, curve)
+    labelled = split.final.labelled_train
+    return interest.refitted(labelled, task.threshold, items, columns), text_map
 
 
 def _trainer(

@@ -86,27 +86,32 @@ class NdcgTrainer(Trainer):
         model.train(was_training)
         metrics = {f"eval_{name}": value for name, value in ndcg.items()}
         metrics["eval_ndcg@10"] = sum(ndcg.values()) / len(ndcg)
-        self._keep_if_best(model, metrics["eval_ndcg@10"])
+        self._keep_if_best(model, {**ndcg, "ndcg@10": metrics["eval_ndcg@10"]})
         self.log(dict(metrics))
         self.control = self.callback_handler.on_evaluate(
             self.args, self.state, self.control, metrics
         )
         return metrics
 
-    def _keep_if_best(self, model: FinetunedModel, ndcg: float) -> None:
-        if ndcg > self.best:
-            self.best = ndcg
+    def _keep_if_best(self, model: FinetunedModel, metrics: dict[str, float]) -> None:
+        if metrics["ndcg@10"] > self.best:
+            self.best = metrics["ndcg@10"]
             self.best_file.parent.mkdir(parents=True, exist_ok=True)
-            save_file(model.state_dict(), self.best_file, {"ndcg": repr(ndcg)})
+            texts = {name: repr(value) for name, value in metrics.items()}
+            save_file(model.state_dict(), self.best_file, texts)
 
-    def load_best(self) -> None:
-        """Give the model the best weights of this run and of the one that it resumed."""
+    def load_best(self) -> dict[str, float]:
+        """Give the model the best weights, of a resumed run's first part too; return its NDCG."""
         cast(FinetunedModel, self.model).load_state_dict(load_file(self.best_file))
+        return self._metrics_of_best()
 
     def remember_best(self) -> None:
         """Take up the best of an interrupted run."""
+        self.best = self._metrics_of_best()["ndcg@10"]
+
+    def _metrics_of_best(self) -> dict[str, float]:
         with safe_open(self.best_file, "pt") as file:
-            self.best = float(file.metadata()["ndcg"])
+            return {name: float(value) for name, value in file.metadata().items()}
 
 
 def probe_trial(positives: Interactions, probe: NDArray[np.bool_]) -> Trial:
