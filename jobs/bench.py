@@ -24,6 +24,7 @@ from pathlib import Path
 from jobs import bench_peers, bench_spark
 from jobs.bench_memory import PeakMemory
 from jobs.bench_peers import DIM, K, Race, Run
+from jobs.plots import plot_speed
 
 SIZES = ("2000x2000", "10000x10000", "20000x20000")
 ROUNDS, ONCE_SECONDS = 3, 60.0
@@ -55,7 +56,7 @@ class _Entrant:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the comparison; write `bench.json` and `bench.md` to the reports."""
+    """Run the comparison; write `bench.json`, `bench.md` and `bench.png` to the reports."""
     parser = argparse.ArgumentParser(prog="bench", description="Speed, side by side")
     parser.add_argument("reports", nargs="?", default="reports", type=Path)
     parser.add_argument(
@@ -75,6 +76,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     chosen.reports.mkdir(parents=True, exist_ok=True)
     (chosen.reports / "bench.json").write_text(json.dumps(rows, indent=2), "utf-8")
     (chosen.reports / "bench.md").write_text(page(rows, notes), "utf-8")
+    plot_speed(chosen.reports / "bench.png", rows)
 
 
 def compare(race: Race, names: Sequence[str], rounds: int) -> tuple[list[Row], list[str]]:
@@ -115,7 +117,9 @@ def page(rows: list[Row], notes: list[str]) -> str:
     head = list(rows[0])
     lines = [head, ["---"] * len(head), *([str(row[name]) for name in head] for row in rows)]
     table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
-    return f"# Speed, side by side\n\n{table}\n\n" + "".join(f"- {note}\n" for note in notes)
+    return f"# Speed, side by side\n\n![times the product](bench.png)\n\n{table}\n\n" + "".join(
+        f"- {note}\n" for note in notes
+    )
 
 
 def _row(race: Race, entrant: _Entrant, product: float) -> Row:

@@ -50,16 +50,16 @@ class PeakMemory:
 
     def _look(self) -> None:
         while not self._over.wait(_LOOK_SECONDS):
-            children = _below(os.getpid())
+            children = below(os.getpid())
             if children:
                 resident = [_status(pid, "VmRSS") for pid in (os.getpid(), *children)]
                 self._sum_kb = max(self._sum_kb, sum(resident))
-                workers = [pid for pid in children if _command(pid).startswith("python")]
+                workers = [pid for pid in children if command_of(pid).startswith("python")]
                 peaks = [_status(pid, "VmHWM") for pid in workers]
                 self._worker_kb = max(self._worker_kb, *peaks, 0)
 
 
-def _below(pid: int) -> list[int]:
+def below(pid: int) -> list[int]:
     """Return the processes below `pid`, children's children too."""
     children: dict[int, list[int]] = {}
     for folder in Path("/proc").glob("[0-9]*"):
@@ -79,7 +79,8 @@ def _status(pid: int, key: str) -> int:
     return 0
 
 
-def _command(pid: int) -> str:
+def command_of(pid: int) -> str:
+    """Return the name of a process's program, empty where the process has ended."""
     with contextlib.suppress(OSError):
         return Path(f"/proc/{pid}/comm").read_text("utf-8")
     return ""

@@ -3,6 +3,7 @@
 - Bars of every model, the language model before and after fine-tuning and compression in colour.
 - Bars by tercile of user activity and of item popularity.
 - The learning curve: loss and validation NDCG by epoch.
+- Seconds of the speed comparison as shares of the bare product's.
 
 Trade-off: plain PNG files beside the page, without dates inside, so that the same figures give the
 same bytes.
@@ -54,6 +55,23 @@ def plot_slices(path: Path, name: str, found: dict[str, Any]) -> bool:
     axes.legend(fontsize="small")
     _save(figure, path)
     return True
+
+
+def plot_speed(path: Path, rows: Sequence[dict[str, Any]]) -> None:
+    """Draw each contender's seconds as a share of the product's, a panel for each size."""
+    sizes = list(dict.fromkeys((row["users"], row["items"]) for row in rows))
+    figure = Figure(figsize=(5 * len(sizes), 4), layout="constrained")
+    for place, size in enumerate(sizes, start=1):
+        axes = figure.add_subplot(1, len(sizes), place)
+        shown = [row for row in rows if (row["users"], row["items"]) == size]
+        ratios = [row["ratio_to_product"] for row in shown]
+        bars = axes.barh([row["name"] for row in shown], ratios, color=GREY)
+        axes.bar_label(bars, fmt="{:.2f}", padding=3)
+        axes.set_xscale("log")
+        axes.invert_yaxis()
+        axes.margins(x=0.2)
+        axes.set_xlabel(f"times the product, {size[0]:,} x {size[1]:,}")
+    _save(figure, path)
 
 
 def plot_learning_curve(path: Path, curve: Sequence[dict[str, Any]]) -> bool:

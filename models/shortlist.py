@@ -35,7 +35,7 @@ _ROUNDING = 2.0**-23  # of each operation in 32 bits; twice what it can be
 _OTHER_OPERATIONS = 8  # besides the d that add up a score
 _MARGIN = 0.25  # how far below its estimate the k-th score may lie at first, in errors
 _DAMPING = 0.01  # keeps an axis that a few users lack from being stretched for all
-_GROUPS_PER_ITEM_WANTED, _WIDEST_GROUP = 6, 32
+_GROUPS_PER_ITEM_WANTED, _WIDEST_GROUP, _ITEMS_AT_ONCE = 6, 32, 4096
 
 Doubles = NDArray[np.float64]
 
@@ -117,14 +117,19 @@ class Shortlist:
     def _code(self, turn: Doubles) -> None:
         for start in range(0, len(self._rows), self._width):
             rows = self._rows[start : start + self._width]
-            items = self._items[rows].astype(np.float64) @ turn
-            steps = np.abs(items).max(axis=1) / _ITEM_LEVELS
-            steps = np.maximum(steps.astype(np.float32), _TINY)
-            codes = np.rint(items / steps[:, None]).clip(-_ITEM_LEVELS, _ITEM_LEVELS)
-            coded = codes * steps[:, None]
-            self._length = max(self._length, np.linalg.norm(coded, axis=1).max())
-            self._loss = max(self._loss, np.linalg.norm(items - coded, axis=1).max())
-            self._blocks.append(_Block(np.ascontiguousarray(codes.T.astype(np.int8)), steps, rows))
+            codes = np.empty((len(turn), len(rows)), dtype=np.int8)
+            steps = np.empty(len(rows), dtype=np.float32)
+            for first in range(0, len(rows), _ITEMS_AT_ONCE):
+                part = slice(first, first + _ITEMS_AT_ONCE)
+                items = self._items[rows[part]].astype(np.float64) @ turn
+                widest = (np.abs(items).max(axis=1) / _ITEM_LEVELS).astype(np.float32)
+                steps[part] = np.maximum(widest, _TINY)
+                whole = np.rint(items / steps[part, None]).clip(-_ITEM_LEVELS, _ITEM_LEVELS)
+                codes[:, part] = whole.T
+                coded = np.asarray(whole * steps[part, None], dtype=np.float64)
+                self._length = max(self._length, float(_lengths(coded).max()))
+                self._loss = max(self._loss, float(_lengths(items - coded).max()))
+            self._blocks.append(_Block(codes, steps, rows))
 
     def _coded_users(self, users: Factors) -> _Coded:
         turned = users.astype(np.float64) @ self._turn
@@ -132,8 +137,8 @@ class Shortlist:
         steps = np.abs(turned).max(axis=1, initial=0) / levels
         scaled = turned / np.where(steps > 0, steps, 1)[:, None]
         codes = np.rint(scaled)
-        lengths = np.linalg.norm(scaled, axis=1)
-        errors = lengths * self._loss + np.linalg.norm(scaled - codes, axis=1) * self._length
+        lengths = _lengths(scaled)
+        errors = lengths * self._loss + _lengths(scaled - codes) * self._length
         # 32 bits round the product and also the scores by which the list is ranked later
         operations = users.shape[1] + _OTHER_OPERATIONS
         errors += _ROUNDING * operations * lengths * (self._length + self._loss)
@@ -150,6 +155,10 @@ class Shortlist:
         places = self._places[rows]
         ranked = np.flatnonzero(places >= 0)
         return owners[ranked], places[ranked]
+
+
+def _lengths(vectors: Doubles) -> Doubles:
+    return np.asarray(np.linalg.norm(vectors, axis=1), dtype=np.float64)
 
 
 def _balance(items: Factors, users: Factors) -> Doubles:

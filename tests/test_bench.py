@@ -24,6 +24,7 @@ def test_each_contender_has_a_row_and_the_product_is_one(tmp_path: Path) -> None
         )  # fmt: skip
         assert row["pairs_per_second"] == pytest.approx(60_000 / row["seconds"], rel=0.6)
         assert row["peak_mb"] > 30
+    assert (tmp_path / "bench.png").read_bytes().startswith(b"\x89PNG")
     assert "| kernel | 300 | 200 |" in (tmp_path / "bench.md").read_text("utf-8")
 
 
