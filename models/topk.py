@@ -12,7 +12,7 @@ A row of the result has the same bits whatever users stand beside it: on the CPU
 depends on its two vectors alone; in the graph every product has the shape [`batch_users`,
 `block_items`], filled with zeros, because ONNX Runtime picks its kernel by shape.
 
-Trade-off: two ways to one list. The graph ran on the CPU too, and took 2.5 times as long.
+Trade-off: two ways to one list. The graph ran on the CPU too, and took twice as long.
 """
 
 from collections.abc import Sequence
