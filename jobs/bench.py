@@ -1,144 +1,174 @@
-"""make bench: the ranker beside its peers, same vectors, same k, same threads, one run.
+"""make bench: the ranker beside its peers, same vectors, same k, same threads, in one run.
 
-- `product` is the bare fp32 matrix product, which nobody can beat who computes every score.
-- `kernel` is nightrank's ranker: product, exclusions and top k in one ONNX graph, by blocks.
-- `torch` is the product and `topk` of PyTorch, without exclusions.
-- Each runs in a process of its own, so that peak memory is its own; the best of three counts.
+- Every contender has a process of its own, so that peak memory is its own (with Spark's JVM and
+  Python workers). It starts, makes its inputs and warms up before the clock runs.
+- The contenders take turns: a round runs each of them once, so that a busy machine is busy for
+  all. The best round counts; a contender that takes a minute runs once.
+- A contender whose library is absent is named, and the comparison goes on.
 
-Trade-off: small sizes, so that the comparison ends within minutes on a laptop.
+Trade-off: small sizes by default, so that it ends within some minutes on a laptop; `--sizes` and
+`--only` choose others.
 """
 
+import argparse
 import json
 import os
-import resource
-import sys
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from multiprocessing import get_context
+from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
 from pathlib import Path
-from tempfile import TemporaryDirectory
-from time import perf_counter
 
-import numpy as np
+from jobs import bench_peers, bench_spark
+from jobs.bench_memory import PeakMemory
+from jobs.bench_peers import DIM, K, Race, Run
+from jobs.plots import plot_speed
 
-from models.dataset import Factors
-from models.topk import Ranker, build_ranker
-
-SIZES = ((2_000, 2_000), (10_000, 10_000), (20_000, 20_000))
-DIM, K, BATCH, BLOCK, REPEATS = 128, 100, 512, 8192, 3
+SIZES = ("2000x2000", "10000x10000", "20000x20000")
+ROUNDS, ONCE_SECONDS = 3, 60.0
+CONTENDERS: dict[str, Callable[[Race], Run]] = {
+    "product": bench_peers.product,
+    "kernel": bench_peers.kernel,
+    "kernel_without_filters": bench_peers.kernel_without_filters,
+    "faiss": bench_peers.faiss,
+    "implicit": bench_peers.implicit,
+    "torch": bench_peers.torch,
+    "spark_job": bench_spark.spark_job,
+    "spark_write": bench_spark.spark_write,
+    "spark_als": bench_spark.spark_als,
+}
 Row = dict[str, str | int | float]
 
 
-def main(reports: Path) -> None:
-    """Measure every contender at every size; write `bench.json` and `bench.md` to `reports`."""
-    threads = len(os.sched_getaffinity(0))
+@dataclass
+class _Entrant:
+    """A contender in its process, and what it has shown so far."""
+
+    name: str
+    process: BaseProcess
+    pipe: Connection
+    start_seconds: float = 0.0
+    seconds: list[float] = field(default_factory=list)
+    peak_mb: float = 0.0
+    worker_mb: float = 0.0
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the comparison; write `bench.json`, `bench.md` and `bench.png` to the reports."""
+    parser = argparse.ArgumentParser(prog="bench", description="Speed, side by side")
+    parser.add_argument("reports", nargs="?", default="reports", type=Path)
+    parser.add_argument(
+        "--sizes", nargs="+", default=list(map(_size, SIZES)), metavar="USERSxITEMS", type=_size
+    )
+    parser.add_argument("--only", nargs="+", default=list(CONTENDERS), choices=CONTENDERS)
+    parser.add_argument("--rounds", default=ROUNDS, type=int)
+    parser.add_argument("--threads", default=len(os.sched_getaffinity(0)), type=int)
+    chosen = parser.parse_args(arguments)
     rows: list[Row] = []
-    for users, items in SIZES:
-        product = 0.0
-        for name in CONTENDERS:
-            seconds, peak_mb = _apart(name, users, items, threads)
-            product = seconds if name == "product" else product
-            rows.append(
-                {
-                    "name": name,
-                    "users": users,
-                    "items": items,
-                    "dim": DIM,
-                    "k": K,
-                    "threads": threads,
-                    "seconds": round(seconds, 4),
-                    "ratio_to_product": round(seconds / product, 3),
-                    "pairs_per_second": round(users * items / seconds),
-                    "peak_mb": round(peak_mb),
-                }
+    notes: list[str] = []
+    for users, items in chosen.sizes:
+        race = Race(users, items, chosen.threads)
+        names = ["product", *(name for name in chosen.only if name != "product")]
+        found, said = compare(race, names, chosen.rounds)
+        rows, notes = rows + found, notes + said
+    chosen.reports.mkdir(parents=True, exist_ok=True)
+    (chosen.reports / "bench.json").write_text(json.dumps(rows, indent=2), "utf-8")
+    (chosen.reports / "bench.md").write_text(page(rows, notes), "utf-8")
+    plot_speed(chosen.reports / "bench.png", rows)
+
+
+def compare(race: Race, names: Sequence[str], rounds: int) -> tuple[list[Row], list[str]]:
+    """Return a row for each contender that could start, and notes for people."""
+    entrants, notes = [], []
+    for name in names:
+        entrant = _entered(name, race)
+        answer = entrant.pipe.recv()
+        if isinstance(answer, str):
+            entrant.process.join()
+            notes.append(f"{name} is absent: {answer}; `uv pip install --group bench` brings it")
+        else:
+            entrant.start_seconds = answer
+            entrants.append(entrant)
+    for _ in range(rounds):
+        for entrant in entrants:
+            if not entrant.seconds or entrant.seconds[0] < ONCE_SECONDS:
+                entrant.pipe.send("run")
+                seconds, entrant.peak_mb, entrant.worker_mb = entrant.pipe.recv()
+                entrant.seconds.append(seconds)
+    for entrant in entrants:
+        entrant.pipe.send("end")
+        entrant.process.join()
+        if entrant.worker_mb:
+            notes.append(
+                f"{entrant.name}, {race.users} x {race.items}: start-up and warm-up "
+                f"{entrant.start_seconds:.1f} s, a Python worker's peak {entrant.worker_mb:.0f} MB"
             )
-            print(f"bench: {rows[-1]}", flush=True)
-    reports.mkdir(parents=True, exist_ok=True)
-    (reports / "bench.json").write_text(json.dumps(rows, indent=2), "utf-8")
-    (reports / "bench.md").write_text(page(rows), "utf-8")
+    product = min(entrants[0].seconds)
+    rows = [_row(race, entrant, product) for entrant in entrants]
+    for line in (*rows, *notes):
+        print(f"bench: {line}", flush=True)
+    return rows, notes
 
 
-def page(rows: list[Row]) -> str:
-    """Return the rows as a Markdown table."""
+def page(rows: list[Row], notes: list[str]) -> str:
+    """Return the rows as a Markdown table, and the notes below."""
     head = list(rows[0])
     lines = [head, ["---"] * len(head), *([str(row[name]) for name in head] for row in rows)]
-    return (
-        "# Speed, side by side\n\n" + "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
+    table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    return f"# Speed, side by side\n\n![times the product](bench.png)\n\n{table}\n\n" + "".join(
+        f"- {note}\n" for note in notes
     )
 
 
-def _apart(name: str, users: int, items: int, threads: int) -> tuple[float, float]:
+def _row(race: Race, entrant: _Entrant, product: float) -> Row:
+    seconds = min(entrant.seconds)
+    return {
+        "name": entrant.name,
+        "users": race.users,
+        "items": race.items,
+        "dim": DIM,
+        "k": K,
+        "threads": race.threads,
+        "seconds": round(seconds, 4),
+        "ratio_to_product": round(seconds / product, 3),
+        "pairs_per_second": round(race.users * race.items / seconds),
+        "peak_mb": round(entrant.peak_mb),
+    }
+
+
+def _size(text: str) -> tuple[int, int]:
+    users, _, items = text.partition("x")
+    return int(users), int(items)
+
+
+def _entered(name: str, race: Race) -> _Entrant:
     context = get_context("spawn")
-    receiving, sending = context.Pipe(duplex=False)
-    process = context.Process(target=_measure, args=(sending, name, users, items, threads))
+    ours, theirs = context.Pipe()
+    process = context.Process(target=_take_part, args=(theirs, name, race), daemon=True)
     process.start()
-    sending.close()
-    seconds, peak_mb = receiving.recv()
-    process.join()
-    return float(seconds), float(peak_mb)
+    theirs.close()
+    return _Entrant(name, process, ours)
 
 
-def _measure(sending, name: str, users: int, items: int, threads: int) -> None:  # type: ignore[no-untyped-def]  # noqa: ANN001
-    random = np.random.default_rng(0)
-    ours, theirs = (random.standard_normal((n, DIM), dtype=np.float32) for n in (users, items))
-    run = CONTENDERS[name](ours, theirs, threads)
-    run()
-    times = []
-    for _ in range(REPEATS):
-        began = perf_counter()
-        run()
-        times.append(perf_counter() - began)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    sending.send((min(times), peak))
+def _take_part(pipe: Connection, name: str, race: Race) -> None:
+    began = time.monotonic()
+    try:
+        run = CONTENDERS[name](race)
+        if not name.startswith("spark"):
+            run()
+    except ImportError as error:
+        pipe.send(str(error))
+        return
+    pipe.send(time.monotonic() - began)
+    with PeakMemory() as memory:
+        while pipe.recv() == "run":
+            began = time.perf_counter()
+            run()
+            seconds = time.perf_counter() - began
+            pipe.send((seconds, memory.peak_mb(), memory.worker_mb()))
 
-
-def _batches(users: Factors) -> list[Factors]:
-    return [users[start : start + BATCH] for start in range(0, len(users), BATCH)]
-
-
-def _product(users: Factors, items: Factors, threads: int) -> Callable[[], None]:  # noqa: ARG001
-    target = np.empty((BATCH, len(items)), dtype=np.float32)
-
-    def run() -> None:
-        for batch in _batches(users):
-            np.matmul(batch, items.T, out=target[: len(batch)])
-
-    return run
-
-
-def _kernel(users: Factors, items: Factors, threads: int) -> Callable[[], None]:
-    with TemporaryDirectory() as folder:
-        build_ranker(Path(folder) / "ranker.onnx")
-        everything = np.ones(len(items), dtype=np.bool_)
-        ranker = Ranker(
-            Path(folder) / "ranker.onnx", items, everything, BATCH, BLOCK, threads, "cpu"
-        )
-    seen = [np.arange(20, dtype=np.int64)] * BATCH
-
-    def run() -> None:
-        for batch in _batches(users):
-            ranker.top_k(batch, seen[: len(batch)], K)
-
-    return run
-
-
-def _torch(users: Factors, items: Factors, threads: int) -> Callable[[], None]:
-    import torch
-
-    torch.set_num_threads(threads)
-    catalogue = torch.from_numpy(items).T
-
-    def run() -> None:
-        for batch in _batches(users):
-            torch.topk(torch.from_numpy(batch) @ catalogue, K, dim=1)
-
-    return run
-
-
-CONTENDERS: dict[str, Callable[[Factors, Factors, int], Callable[[], None]]] = {
-    "product": _product,
-    "kernel": _kernel,
-    "torch": _torch,
-}
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1] if len(sys.argv) > 1 else "reports"))
+    main()

@@ -4,6 +4,7 @@
 - Bars by tercile of user activity and of item popularity.
 - How often what was predicted came true.
 - The learning curve: loss and validation NDCG by epoch.
+- Seconds of the speed comparison as shares of the bare product's.
 
 Trade-off: plain PNG files beside the page, without dates inside, so that the same figures give the
 same bytes.
@@ -68,6 +69,23 @@ def plot_reliability(path: Path, name: str, interest: dict[str, Any]) -> None:
     axes.set_xlabel(f"predicted probability of liking, {name}")
     axes.set_ylabel("share that was liked")
     axes.legend(fontsize="small")
+    _save(figure, path)
+
+
+def plot_speed(path: Path, rows: Sequence[dict[str, Any]]) -> None:
+    """Draw each contender's seconds as a share of the product's, a panel for each size."""
+    sizes = list(dict.fromkeys((row["users"], row["items"]) for row in rows))
+    figure = Figure(figsize=(5 * len(sizes), 4), layout="constrained")
+    for place, size in enumerate(sizes, start=1):
+        axes = figure.add_subplot(1, len(sizes), place)
+        shown = [row for row in rows if (row["users"], row["items"]) == size]
+        ratios = [row["ratio_to_product"] for row in shown]
+        bars = axes.barh([row["name"] for row in shown], ratios, color=GREY)
+        axes.bar_label(bars, fmt="{:.2f}", padding=3)
+        axes.set_xscale("log")
+        axes.invert_yaxis()
+        axes.margins(x=0.2)
+        axes.set_xlabel(f"times the product, {size[0]:,} x {size[1]:,}")
     _save(figure, path)
 
 

@@ -1,13 +1,12 @@
 """Score every user-item pair with the champion and stage each user's top k for a night.
 
 - The versions of all tables are pinned first and travel with the staged rows.
-- The items' factors are computed once, on the driver, into files that every worker maps.
+- New texts are encoded and the items' factors computed once, into files that every worker maps.
 - Spark groups interactions by user; a pandas UDF scores the users against all items.
 - One commit replaces the night in `recommendations_staged`: a killed run leaves nothing, the next
   one gives the same rows.
 
-Trade-off: the lock on the staged table is held from start to end: a run whose caller was lost
-fences off its successor, and nights are scored one after another.
+Trade-off: the staged table is locked from start to end, so that a lost run fences off the next.
 """
 
 import datetime as dt
@@ -29,12 +28,14 @@ from jobs.lineage import recorded
 from jobs.nights import StagedNight
 from jobs.settings import Settings
 from jobs.tables import INTERACTIONS, ITEMS, RECOMMENDATIONS_STAGED, USERS
+from jobs.text_vectors import text_vectors
 from jobs.views import connect
 from jobs.warehouse import Warehouse
 from models.bundle import Bundle
 from models.dataset import Catalogue
 from models.errors import InputError
 from models.night import NightPlan, block_items, prepare, usable_device
+from models.texts import item_texts
 
 _REFUSAL = re.compile(r"^models\.errors\.InputError: (.*)$", re.MULTILINE)
 
@@ -54,7 +55,8 @@ def run(settings: Settings, run_date: str | None = None) -> dict[str, Any]:
         with warehouse.lock(RECOMMENDATIONS_STAGED), tempfile.TemporaryDirectory() as folder:
             session = spark.session(settings, f"score {date}")
             threads = len(os.sched_getaffinity(0))
-            prepare(bundle, catalogue, Path(folder) / "arrays", threads)
+            vectors, encoded = text_vectors(warehouse, bundle, item_texts(catalogue), threads)
+            prepare(bundle, catalogue, vectors, Path(folder) / "arrays", threads)
             plan = _plan(settings, session, bundle, Path(folder), date)
             scoring = time.monotonic()
             rows, version = _stage(session, warehouse, night, catalogue, users, plan)
@@ -67,6 +69,7 @@ def run(settings: Settings, run_date: str | None = None) -> dict[str, Any]:
         "users": users,
         "items": items,
         "rows": rows,
+        "texts_encoded": encoded,
         "seconds": round(time.monotonic() - start, 2),
         "pairs_per_second": pairs_per_second,
         "table_version": version,

@@ -209,7 +209,7 @@ class Settings(BaseModel):
     # score and publish
     k: int = setting(10, "Items in each user's list.", "score", ge=1, le=1000)
     score_batch_users: int = setting(
-        256, "Users that one matrix product scores.", "score", ge=1, le=65536
+        512, "Users that one matrix product scores.", "score", ge=1, le=65536
     )
     score_memory_mb: int = setting(
         64,

@@ -20,6 +20,7 @@ TRIPLES = "triples"
 REJECTED_ROWS = "rejected_rows"
 RECOMMENDATIONS = "recommendations"
 RECOMMENDATIONS_STAGED = "recommendations_staged"
+TEXT_VECTORS = "text_vectors"
 RUNS = "runs"
 
 RECOMMENDATIONS_LATEST = "recommendations_latest"
@@ -154,6 +155,16 @@ _ALL = (
     ),
     _recommendations(RECOMMENDATIONS),
     _recommendations(RECOMMENDATIONS_STAGED),
+    Table(
+        TEXT_VECTORS,
+        (
+            Column("text_sha256", "string"),
+            Column("model_version", "string"),
+            Column("vector", "array<float>"),
+        ),
+        key=("text_sha256", "model_version"),
+        partition_by=("model_version",),
+    ),
     Table(
         RUNS,
         (

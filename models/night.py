@@ -19,7 +19,7 @@ import numpy as np
 import pandas as pd
 
 from models.bundle import RANKER, Bundle
-from models.dataset import Catalogue, History
+from models.dataset import Catalogue, Factors, History
 from models.errors import InputError
 from models.serving import NIGHT_ITEM_FACTORS, UserTower, build_night, session
 from models.topk import NO_ITEM, Ranker, longest
@@ -52,9 +52,14 @@ class NightPlan:
     device: str
 
 
-def prepare(bundle: Bundle, catalogue: Catalogue, folder: Path, threads: int) -> None:
-    """Write the night's arrays to `folder`; InputError naming an item whose vector is no number."""
-    build_night(bundle, catalogue, folder, threads)
+def prepare(
+    bundle: Bundle, catalogue: Catalogue, vectors: Factors, folder: Path, threads: int
+) -> None:
+    """Write the night's arrays to `folder`; `vectors` [n, w] are those of the items' texts.
+
+    Raises InputError naming an item whose vector is no number.
+    """
+    build_night(bundle, catalogue, vectors, folder, threads)
     factors = np.load(folder / NIGHT_ITEM_FACTORS, mmap_mode="r", allow_pickle=False)
     longest("item_factors", factors, catalogue.item_ids)
     np.save(folder / _CANDIDATES, catalogue.available, allow_pickle=False)

@@ -35,7 +35,6 @@ from models.bundle import (
 )
 from models.dataset import SECONDS_IN_A_DAY, Catalogue, Factors, History, Rows
 from models.errors import InputError
-from models.texts import item_texts
 
 NIGHT_ITEM_FACTORS = "item_factors.npy"
 NIGHT_HISTORY_FACTORS = "history_factors.npy"
@@ -182,9 +181,13 @@ def pad_histories(
     return items, np.tile(np.arange(length, dtype=np.float32), (len(items), 1))
 
 
-def build_night(bundle: Bundle, catalogue: Catalogue, folder: Path, threads: int) -> None:
-    """Write what the workers of one night map into memory: factors of the items, their titles."""
-    vectors = TextVectors(bundle, threads).encode(item_texts(catalogue))
+def build_night(
+    bundle: Bundle, catalogue: Catalogue, vectors: Factors, folder: Path, threads: int
+) -> None:
+    """Write what the workers of one night map into memory: factors of the items, their titles.
+
+    `vectors` [n, w] are those of the items' texts.
+    """
     ranking, history = item_factors(bundle, catalogue, vectors, threads)
     folder.mkdir(parents=True, exist_ok=True)
     np.save(folder / NIGHT_ITEM_FACTORS, ranking, allow_pickle=False)

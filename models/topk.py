@@ -1,22 +1,22 @@
-"""The ranker: the k best items of each user, exactly, over blocks of items.
+"""The ranker: the k best items of each user, exactly.
 
-- `build_ranker` writes `ranker.onnx`, one graph of matrix product, filters and top-k: `Gemm` with
+- On the CPU a shortlist in 8 bits (`models.shortlist`) is scored in 32 bits, a dot product for
+  each pair, and sorted: scores downwards, equal scores in the order of the item rows.
+- On a GPU `ranker.onnx` does all in one graph of matrix product, filters and top-k: `Gemm` with
   the items' bias (0, or -infinity for an item that isn't to be ranked), `ScatterND` of -infinity
-  where a user must not get an item, `TopK`.
-- `Ranker` runs it over blocks of items of at most `block_items` columns, and merges the blocks'
-  lists with a stable sort. Equal scores stand in the order of the item rows.
+  where a user must not get an item, `TopK`; the lists of blocks are merged by a stable sort.
 - Vectors with NaN or infinity, or so long that a product could overflow, are refused by name:
   NaN would otherwise win the top k.
 
-A row of the result has the same bits whatever users stand beside it: every product has the shape
-[`batch_users`, `block_items`], filled with zeros where users are left over, because ONNX Runtime
-picks its kernel and the order of its sums by shape.
+A row of the result has the same bits whatever users stand beside it: on the CPU a pair's score
+depends on its two vectors alone; in the graph every product has the shape [`batch_users`,
+`block_items`], filled with zeros, because ONNX Runtime picks its kernel by shape.
 
-Trade-off: wide blocks. A top-k for each of many narrow blocks costs more than it saves in cache,
-so a block is as wide as its share of the memory budget, mostly the whole catalogue.
+Trade-off: two ways to one list. The graph ran on the CPU too, and took twice as long.
 """
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -26,11 +26,15 @@ from onnx import TensorProto, helper, numpy_helper
 
 from models.dataset import Factors, Rows
 from models.errors import InputError
+from models.graph_search import GraphSearch
 from models.serving import session
+from models.shortlist import Shortlist
 
 NO_ITEM = -1
 _OPSET, _IR_VERSION = 18, 9
 _ROWS_AT_ONCE = 65_536
+_ITEMS_AT_ONCE = 4096
+_ROW_BITS = 32
 
 
 def build_ranker(path: Path) -> None:
@@ -104,10 +108,10 @@ class Ranker:
         threads: int,
         device: str = "cpu",
     ) -> None:
-        """Open the graph over `item_factors` [n, d], a memory map or an array, never copied.
+        """Rank over `item_factors` [n, d], a memory map or an array.
 
         `candidates` [n] says which items are ranked; one product is `batch_users` rows by at most
-        `block_items` columns.
+        `block_items` columns; `ranker_path` is the graph for "cuda".
         Raises InputError on NaN or infinity, ValueError where shapes don't fit.
         """
         if candidates.shape != (len(item_factors),):
@@ -119,10 +123,14 @@ class Ranker:
                 f"batch_users, block_items: expected at least 1, got {batch_users}, {block_items}"
             )
         self._item_length = longest("item_factors", item_factors)
-        self._items = item_factors
-        self._bias = np.where(candidates, np.float32(0), np.float32(-np.inf))
-        self._batch, self._block = batch_users, block_items
-        self._session = session(ranker_path, threads, device)
+        self._items = np.asarray(item_factors)
+        self._ranked = int(candidates.sum())
+        self._batch, self._threads = batch_users, threads
+        self._graph: GraphSearch | None = None
+        if device != "cpu":
+            opened = session(ranker_path, threads, device)
+            self._graph = GraphSearch(opened, self._items, candidates, batch_users, block_items)
+        self._shortlist = Shortlist(self._items, candidates, block_items)
 
     def top_k(
         self, user_factors: Factors, excluded: Sequence[Rows], k: int
@@ -134,14 +142,43 @@ class Ranker:
         Raises InputError on NaN, infinity or overflow, ValueError where shapes don't fit.
         """
         self._check(user_factors, excluded, k)
-        width = min(k, len(self._items))
+        width = min(k, self._ranked)
         scores = np.full((len(user_factors), k), -np.inf, dtype=np.float32)
         rows = np.full((len(user_factors), k), NO_ITEM, dtype=np.int64)
-        for start in range(0, len(user_factors) if width else 0, self._batch):
+        if not width or not len(user_factors):
+            return scores, rows
+
+        def fill(start: int) -> None:
             batch = slice(start, start + self._batch)
-            best, where = self._blocks(user_factors[batch], _pairs(excluded[batch]), width)
+            best, where = self._batch_top_k(user_factors[batch], excluded[batch], width)
             scores[batch, :width] = best
             rows[batch, :width] = np.where(np.isneginf(best), NO_ITEM, where)
+
+        starts = range(0, len(user_factors), self._batch)
+        if self._graph is None:
+            self._shortlist.calibrate(user_factors[: self._batch])
+        if self._graph is None and min(self._threads, len(starts)) > 1:
+            with ThreadPoolExecutor(self._threads) as pool:
+                list(pool.map(fill, starts))
+        else:
+            for start in starts:
+                fill(start)
+        return scores, rows
+
+    def _batch_top_k(
+        self, users: Factors, excluded: Sequence[Rows], width: int
+    ) -> tuple[Factors, Rows]:
+        if self._graph is not None:
+            return self._graph.top(users, excluded, width)
+        lists, ceiling = self._shortlist.of(users, excluded, width)
+        scores, rows = _best(*_scored(users, self._items, lists, width), width)
+        short = np.flatnonzero(scores[:, -1] < ceiling)
+        if len(short):  # some item off the list may belong here
+            banned = [excluded[user] for user in short.tolist()]
+            floor = scores[short, -1].astype(np.float64)
+            lists, _ = self._shortlist.of(users[short], banned, width, floor)
+            found = _scored(users[short], self._items, lists, width)
+            scores[short], rows[short] = _best(*found, width)
         return scores, rows
 
     def _check(self, user_factors: Factors, excluded: Sequence[Rows], k: int) -> None:
@@ -162,46 +199,36 @@ class Ranker:
                 f"{self._item_length:.3g}: their product overflows a 32-bit float"
             )
 
-    def _blocks(self, user_factors: Factors, pairs: Rows, width: int) -> tuple[Factors, Rows]:
-        """Return one batch's best `width` scores and rows; `pairs` are sorted by item."""
-        users = np.zeros((self._batch, self._items.shape[1]), dtype=np.float32)
-        users[: len(user_factors)] = user_factors
-        best = self._block_top_k(users, pairs, width, 0)
-        for start in range(self._block, len(self._items), self._block):
-            best = _merged(best, self._block_top_k(users, pairs, width, start), width)
-        return best[0][: len(user_factors)], best[1][: len(user_factors)]
 
-    def _block_top_k(
-        self, users: Factors, pairs: Rows, width: int, start: int
-    ) -> tuple[Factors, Rows]:
-        end = min(start + self._block, len(self._items))
-        first, last = np.searchsorted(pairs[:, 1], [start, end])
-        scores, rows = self._session.run(
-            ["scores", "rows"],
-            {
-                "user_factors": users,
-                "item_factors": self._items[start:end],
-                "item_bias": self._bias[start:end],
-                "excluded": pairs[first:last] - [0, start],
-                "k": np.array([min(width, end - start)], dtype=np.int64),
-            },
-        )
-        return scores, rows + start
+def _scored(users: Factors, items: Factors, lists: list[Rows], width: int) -> tuple[Factors, Rows]:
+    """Return scores and rows [b, at least `width`] of the lists; -infinity and 0 fill them up."""
+    shape = (len(users), max(width, *map(len, lists)))
+    scores, listed = np.full(shape, -np.inf, dtype=np.float32), np.zeros(shape, dtype=np.int64)
+    gathered = np.empty((min(_ITEMS_AT_ONCE, shape[1]), items.shape[1]), dtype=np.float32)
+    for user, vector, rows in zip(range(len(users)), users, lists, strict=True):
+        listed[user, : len(rows)] = rows
+        for start in range(0, len(rows), _ITEMS_AT_ONCE):
+            some = rows[start : start + _ITEMS_AT_ONCE]
+            vectors = gathered[: len(some)]
+            items.take(some, axis=0, out=vectors, mode="clip")
+            # vecdot and not matmul: its sum never depends on where a row stands
+            np.vecdot(vectors, vector, out=scores[user, start : start + len(some)])
+    return scores, listed
 
 
-def _pairs(excluded: Sequence[Rows]) -> Rows:
-    """Return (user, item) pairs [m, 2] sorted by item, so that a block's pairs are one slice."""
-    users = np.repeat(np.arange(len(excluded)), [len(items) for items in excluded])
-    items = np.concatenate([np.zeros(0, dtype=np.int64), *excluded]).astype(np.int64)
-    order = np.argsort(items, kind="stable")
-    return np.stack([users[order], items[order]], axis=1).astype(np.int64)
+def _best(scores: Factors, rows: Rows, width: int) -> tuple[Factors, Rows]:
+    """Return the best `width` scores and rows, best first, equal scores by row.
+
+    One sort of whole numbers: the bits of a score, which fall as it rises, above those of the row.
+    """
+    bits = _rising((scores + np.float32(0)).view(np.int32))  # -0 becomes 0
+    keys = (~bits).astype(np.int64) << _ROW_BITS | rows
+    keys.sort(axis=1)
+    best = keys[:, :width]
+    bits = ~(best >> _ROW_BITS).astype(np.int32)
+    return _rising(bits).view(np.float32), best & (2**_ROW_BITS - 1)
 
 
-def _merged(
-    left: tuple[Factors, Rows], right: tuple[Factors, Rows], width: int
-) -> tuple[Factors, Rows]:
-    """Return the best `width` of two sorted lists; `left` holds the lower rows and wins ties."""
-    scores = np.concatenate([left[0], right[0]], axis=1)
-    rows = np.concatenate([left[1], right[1]], axis=1)
-    order = np.argsort(-scores, axis=1, kind="stable")[:, :width]
-    return np.take_along_axis(scores, order, axis=1), np.take_along_axis(rows, order, axis=1)
+def _rising(bits: NDArray[np.int32]) -> NDArray[np.int32]:
+    """Turn the bits of floats into whole numbers that rise as the floats do, and back."""
+    return bits ^ ((bits >> 31) & np.int32(2**31 - 1))

@@ -29,7 +29,8 @@ from jobs.warehouse import Warehouse
 from models.bundle import HISTORY_FACTORS, Bundle, open_bundle, write_manifest
 from models.dataset import History, tie_order
 from models.errors import InputError
-from models.serving import NIGHT_ITEM_FACTORS, UserTower, build_night
+from models.serving import NIGHT_ITEM_FACTORS, TextVectors, UserTower, build_night
+from models.texts import item_texts
 
 NIGHT = "2026-01-05"
 ODD = "o'dd\n\"😀"
@@ -97,7 +98,8 @@ def by_brute_force(settings: Settings, folder: Path, k: int) -> tuple[Lists, dic
         events[event["user_id"]].append((seconds, int(ties[row]), row, event["value"]))
     profiles = {row["user_id"]: row["text"] for row in warehouse.read(USERS).to_pylist()}
     bundle = champion_of(settings)
-    build_night(bundle, catalogue, folder, 1)
+    vectors = TextVectors(bundle, 1).encode(item_texts(catalogue))
+    build_night(bundle, catalogue, vectors, folder, 1)
     clock = dt.datetime.fromisoformat(f"{NIGHT}T00:00:00+00:00").timestamp()
     tower = UserTower(bundle.folder, folder, clock, 1)
     items = np.load(folder / NIGHT_ITEM_FACTORS).astype(np.float64)

@@ -27,9 +27,10 @@ def locked(name: str) -> dict[str, str]:
 
 
 def asked_for() -> set[str]:
-    """Return the names of all packages that pyproject.toml asks for."""
+    """Return the names of all packages that are installed; the bench's peers are not."""
     document = pyproject()
-    groups = [document["project"]["dependencies"], *document["dependency-groups"].values()]
+    named = [group for name, group in document["dependency-groups"].items() if name != "bench"]
+    groups = [document["project"]["dependencies"], *named]
     texts = [text for group in groups for text in group if isinstance(text, str)]
     return {re.split(r"[^A-Za-z0-9._-]", text)[0].lower() for text in texts}
 

@@ -10,6 +10,9 @@ from numpy.typing import NDArray
 
 from models.dataset import Factors, Rows
 from models.errors import InputError
+from models.graph_search import GraphSearch
+from models.serving import session
+from models.shortlist import Shortlist
 from models.topk import NO_ITEM, Ranker, build_ranker, longest
 
 
@@ -98,6 +101,11 @@ def test_small_whole_numbers_equal_brute_force_exactly(graph: Path, data: st.Dat
     scores, rows = subject.top_k(user_factors, excluded, k)
     assert np.array_equal(rows, oracle[1])
     assert np.array_equal(scores, oracle[0])
+    width = min(k, items)
+    search = GraphSearch(session(graph, 1), item_factors, candidates, users, block)
+    best, where = search.top(user_factors, excluded, width)
+    assert np.array_equal(np.where(np.isneginf(best), NO_ITEM, where), oracle[1][:, :width])
+    assert np.array_equal(best, oracle[0][:, :width])
 
 
 @pytest.mark.parametrize("dim", [33, 128, 385])
@@ -113,6 +121,49 @@ def test_real_numbers_equal_brute_force_up_to_rounding(graph: Path, dim: int) ->
     np.testing.assert_allclose(scores, exact, rtol=1e-4, atol=1e-4)
     np.testing.assert_allclose(again, exact, rtol=1e-6, atol=1e-4)
     assert all(not set(row) & set(seen) for row, seen in zip(rows, excluded, strict=True))
+
+
+@settings(max_examples=60, deadline=None)
+@given(data=st.data())
+def test_nobody_who_belongs_is_missing_on_a_shortlist(data: st.DataObject) -> None:
+    """Axes of unlike widths, near ties and a floor: all that can reach the k-th score is listed."""
+    users, items = data.draw(st.integers(1, 5)), data.draw(st.integers(1, 60))
+    dim, k = data.draw(st.integers(1, 40)), data.draw(st.integers(1, 20))
+    random = np.random.default_rng(data.draw(st.integers(0, 2**32 - 1)))
+    width = 10 ** random.uniform(*data.draw(st.sampled_from([(0, 0), (-4, 4), (-15, 12)])), dim)
+    spread = data.draw(st.sampled_from([1.0, 1e-3, 1e-7]))  # how far items lie apart
+    centre = random.standard_normal(dim)
+    item_factors = (centre + spread * random.standard_normal((items, dim))) * width
+    user_factors = random.standard_normal((users, dim)) / width * random.choice([0, 1], (users, 1))
+    item_factors, user_factors = np.float32(item_factors), np.float32(user_factors)
+    scores = np.stack([np.vecdot(item_factors, user) for user in user_factors])
+    excluded = [random.integers(0, items, random.integers(0, items + 3)) for _ in range(users)]
+    for user, rows in enumerate(excluded):
+        scores[user, rows] = -np.inf
+    subject = Shortlist(item_factors, np.ones(items, dtype=bool), data.draw(st.integers(1, 61)))
+    subject.calibrate(user_factors[: data.draw(st.integers(1, users))])
+    lists, ceiling = subject.of(user_factors, excluded, k)
+    floor = np.sort(scores, axis=1)[:, -min(k, items)].astype(np.float64)
+    again, _ = subject.of(user_factors, excluded, k, floor)
+    for user, row in enumerate(scores):
+        assert set(np.flatnonzero((row >= ceiling[user]) & (row > -np.inf))) <= set(lists[user])
+        assert set(np.flatnonzero((row >= floor[user]) & (row > -np.inf))) <= set(again[user])
+        assert not set(excluded[user]) & (set(lists[user]) | set(again[user]))
+
+
+def test_lists_are_short_and_the_result_never_depends_on_how_they_were_made(graph: Path) -> None:
+    random = np.random.default_rng(0)
+    users = random.standard_normal((90, 64)).astype(np.float32)
+    items = (random.standard_normal((6000, 64)) * np.geomspace(0.01, 10, 64)).astype(np.float32)
+    users, nothing = users / np.geomspace(0.01, 10, 64).astype(np.float32), [rows_of()] * 90
+    subject = Shortlist(items, np.ones(6000, dtype=bool), 6000)
+    subject.calibrate(users[:32])
+    assert np.mean([len(rows) for rows in subject.of(users, nothing, 20)[0]]) < 300
+    expected = ranker(graph, items, 6000, batch=90).top_k(users, nothing, 20)
+    for block, threads, batch in ((700, 1, 90), (6000, 3, 7), (4096, 1, 1)):
+        found = ranker(graph, items, block, threads, batch).top_k(users[::-1], nothing, 20)
+        assert np.array_equal(found[0][::-1], expected[0])
+        assert np.array_equal(found[1][::-1], expected[1])
 
 
 @pytest.mark.parametrize(("threads", "batch"), [(1, 64), (2, 64), (2, 1), (2, 5)])

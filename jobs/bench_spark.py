@@ -1,0 +1,191 @@
+"""The contenders of `make bench` that run on Spark: nightrank's job, ALS's, and a bare write.
+
+- `spark_job` is the scoring job from table to table: interactions are read from Delta, grouped by
+  user, scored by the pandas UDF without what was seen, spread into rows and committed to Delta.
+  Only the user tower is left out: users' vectors come from a file, as everybody's do.
+- `spark_als` is `recommendForAllUsers` of an ALS model with the same vectors, written to Parquet.
+- `spark_write` writes as many rows as the job gives, ready made, to Delta.
+
+A builder starts Spark, makes the inputs and warms up on few users, none of which is timed.
+"""
+
+import datetime as dt
+import json
+from collections.abc import Iterator
+from functools import lru_cache
+from pathlib import Path
+from tempfile import mkdtemp
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pyspark.ml.recommendation import ALSModel
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as fn
+from pyspark.sql.pandas.functions import pandas_udf
+
+from jobs import night_frame, spark
+from jobs.bench_peers import DIM, SEEN, K, Race, Run
+from jobs.settings import Settings
+from jobs.tables import INTERACTIONS, RECOMMENDATIONS_STAGED, TABLES
+from jobs.warehouse import Warehouse
+from models.dataset import Factors
+from models.night import LISTS_SCHEMA, block_items
+from models.topk import Ranker
+
+_WARM_USERS = 500
+_NIGHT = dt.date(2026, 1, 5)
+_SETTINGS = Settings(k=K)
+
+
+def spark_job(race: Race) -> Run:
+    """From interactions in Delta to the night's rows in Delta."""
+    session, folder = _started(race, "job")
+    users, items = race.vectors()
+    np.save(folder / "users.npy", users)
+    np.save(folder / "items.npy", items)
+    warehouse = Warehouse(str(folder / "warehouse"))
+    warehouse.append(INTERACTIONS, _interactions(race))
+    versions = {INTERACTIONS: warehouse.version(INTERACTIONS)}
+    warehouse.create(RECOMMENDATIONS_STAGED)
+    names = night_frame.items_frame(session, _names("i", race.items))
+    session.conf.set("spark.sql.execution.arrow.maxRecordsPerBatch", _SETTINGS.score_batch_users)
+    lists = _lists_udf(folder)
+
+    def run(limit: int = race.users) -> None:
+        tasks = night_frame.tasks(limit, session.sparkContext.defaultParallelism)
+        histories = night_frame.histories(session, warehouse, versions, names, tasks)
+        some = histories.where(fn.substring("user_id", 2, 9).cast("int") < limit)
+        chosen = histories if limit == race.users else some
+        rows = night_frame.recommendations(chosen, names, lists, _NIGHT, "bench")
+        writer = rows.write.format("delta").mode("overwrite")
+        writer = writer.option("replaceWhere", f"run_date = '{_NIGHT}'")
+        writer.save(warehouse.path(RECOMMENDATIONS_STAGED))
+
+    run(min(_WARM_USERS, race.users))
+    return run
+
+
+def spark_write(race: Race) -> Run:
+    """Write race.users x K rows of the same columns, made by Spark from numbers, to Delta."""
+    session, folder = _started(race, "write")
+    warehouse = Warehouse(str(folder / "warehouse"))
+    warehouse.create(RECOMMENDATIONS_STAGED)
+
+    def run(limit: int = race.users) -> None:
+        tasks = night_frame.tasks(limit, session.sparkContext.defaultParallelism)
+        number = fn.col("id")
+        values = {
+            "run_date": fn.lit(_NIGHT),
+            "user_id": fn.concat(fn.lit("u"), (number / K).cast("int").cast("string")),
+            "rank": (number % K + 1).cast("int"),
+            "item_id": fn.concat(fn.lit("i"), (number * 7919 % race.items).cast("string")),
+            "score": fn.rand(0).cast("float"),
+            "model_version": fn.lit("bench"),
+            "reason": fn.concat(fn.lit('like "'), (number % SEEN).cast("string"), fn.lit('"')),
+        }
+        rows = session.range(0, limit * K, 1, tasks)
+        rows = rows.select(
+            *(values[c].alias(c) for c in TABLES[RECOMMENDATIONS_STAGED].column_names)
+        )
+        writer = rows.write.format("delta").mode("overwrite")
+        writer = writer.option("replaceWhere", f"run_date = '{_NIGHT}'")
+        writer.save(warehouse.path(RECOMMENDATIONS_STAGED))
+
+    run(min(_WARM_USERS, race.users))
+    return run
+
+
+def spark_als(race: Race) -> Run:
+    """Rank by ALS's `recommendForAllUsers`, and write to Parquet."""
+    _, folder = _started(race, "als")
+    users, items = race.vectors()
+    few = _als_model(folder / "few", users[:_WARM_USERS], items[:_WARM_USERS])
+    _written(few.recommendForAllUsers(K), folder / "warm")
+    model = _als_model(folder / "model", users, items)
+
+    def run() -> None:
+        _written(model.recommendForAllUsers(K), folder / "lists")
+
+    return run
+
+
+def _started(race: Race, name: str) -> tuple[SparkSession, Path]:
+    settings = _SETTINGS.model_copy(update={"spark_master": f"local[{race.threads}]"})
+    return spark.session(settings, f"bench {name}"), Path(
+        mkdtemp(prefix=f"nightrank-bench-{name}-")
+    )
+
+
+def _names(letter: str, count: int) -> list[str]:
+    return [f"{letter}{number}" for number in range(count)]
+
+
+def _interactions(race: Race) -> pa.Table:
+    rows = race.users * SEEN
+    users, items = (np.array(_names(*side)) for side in (("u", race.users), ("i", race.items)))
+    table = {
+        "user_id": pa.array(np.repeat(users, SEEN)),
+        "item_id": pa.array(items[race.seen().ravel()]),
+        "value": pa.array(np.full(rows, 5.0)),
+        "ts": pa.array(np.arange(rows) * 1_000_000, pa.timestamp("us", tz="UTC")),
+        "ingest_id": pa.array(["bench"] * rows),
+    }
+    return pa.table(table).select(TABLES[INTERACTIONS].column_names)
+
+
+def _lists_udf(folder: Path):  # type: ignore[no-untyped-def]  # noqa: ANN202
+    place = str(folder)
+
+    def lists(batches: Iterator[tuple[pd.Series, ...]]) -> Iterator[pd.DataFrame]:
+        ranker, factors = _opened(place)
+        for user_ids, item_rows, *_ in batches:
+            seen = [np.asarray(rows, dtype=np.int64) for rows in item_rows]
+            mine = factors[user_ids.str.slice(1).astype(int).to_numpy()]
+            scores, rows = ranker.top_k(mine, seen, K)
+            reasons = [['like "i1"'] * K] * len(rows)
+            yield pd.DataFrame(
+                {
+                    "item_rows": list(rows.astype(np.int32)),
+                    "scores": list(scores),
+                    "reasons": reasons,
+                }
+            )
+
+    return pandas_udf(lists, returnType=LISTS_SCHEMA)  # type: ignore[call-overload]
+
+
+@lru_cache(maxsize=1)
+def _opened(folder: str) -> tuple[Ranker, Factors]:
+    users, items = (np.load(f"{folder}/{n}.npy", mmap_mode="r") for n in ("users", "items"))
+    batch = _SETTINGS.score_batch_users
+    block = block_items(_SETTINGS.score_memory_mb, batch)
+    everything = np.ones(len(items), dtype=np.bool_)
+    return Ranker(Path(folder) / "none", items, everything, batch, block, threads=1), users
+
+
+def _als_model(folder: Path, users: Factors, items: Factors) -> ALSModel:
+    """Return a model with these vectors; it is written as Spark saves one, and loaded."""
+    (folder / "metadata").mkdir(parents=True)
+    metadata = {
+        "class": "org.apache.spark.ml.recommendation.ALSModel",
+        "timestamp": 0,
+        "sparkVersion": "4.2.0",
+        "uid": "bench",
+        "paramMap": {"userCol": "user", "itemCol": "item"},
+        "defaultParamMap": {"predictionCol": "prediction", "coldStartStrategy": "nan"},
+        "rank": DIM,
+    }
+    (folder / "metadata" / "part-00000").write_text(json.dumps(metadata), "utf-8")
+    for name, factors in (("userFactors", users), ("itemFactors", items)):
+        (folder / name).mkdir()
+        rows = pa.array(range(len(factors)), pa.int32())
+        flat = pa.FixedSizeListArray.from_arrays(pa.array(factors.ravel()), DIM)
+        table = pa.table({"id": rows, "features": flat.cast(pa.list_(pa.float32()))})
+        pq.write_table(table, folder / name / "part-0.parquet")
+    return ALSModel.load(str(folder))
+
+
+def _written(frame: DataFrame, path: Path) -> None:
+    frame.write.mode("overwrite").parquet(str(path))
