@@ -59,9 +59,7 @@ def spark_job(race: Race) -> Run:
         some = histories.where(fn.substring("user_id", 2, 9).cast("int") < limit)
         chosen = histories if limit == race.users else some
         rows = night_frame.recommendations(chosen, names, lists, _NIGHT, "bench")
-        writer = rows.write.format("delta").mode("overwrite")
-        writer = writer.option("replaceWhere", f"run_date = '{_NIGHT}'")
-        writer.save(warehouse.path(RECOMMENDATIONS_STAGED))
+        _committed(rows, warehouse)
 
     run(min(_WARM_USERS, race.users))
     return run
@@ -89,9 +87,7 @@ def spark_write(race: Race) -> Run:
         rows = rows.select(
             *(values[c].alias(c) for c in TABLES[RECOMMENDATIONS_STAGED].column_names)
         )
-        writer = rows.write.format("delta").mode("overwrite")
-        writer = writer.option("replaceWhere", f"run_date = '{_NIGHT}'")
-        writer.save(warehouse.path(RECOMMENDATIONS_STAGED))
+        _committed(rows, warehouse)
 
     run(min(_WARM_USERS, race.users))
     return run
@@ -185,6 +181,12 @@ def _als_model(folder: Path, users: Factors, items: Factors) -> ALSModel:
         table = pa.table({"id": rows, "features": flat.cast(pa.list_(pa.float32()))})
         pq.write_table(table, folder / name / "part-0.parquet")
     return ALSModel.load(str(folder))
+
+
+def _committed(rows: DataFrame, warehouse: Warehouse) -> None:
+    writer = rows.write.format("delta").mode("overwrite")
+    writer = writer.option("replaceWhere", f"run_date = '{_NIGHT}'")
+    writer.save(warehouse.path(RECOMMENDATIONS_STAGED))
 
 
 def _written(frame: DataFrame, path: Path) -> None:

@@ -27,7 +27,7 @@ from models.bank import TextBank
 from models.dataset import Rows
 from models.encoder import TextEncoder, load_language_model
 from models.losses import distillation_loss
-from models.texts import length_buckets
+from models.texts import item_text, length_buckets
 
 TEXTS, TARGETS = 512, 64
 
@@ -35,7 +35,7 @@ TEXTS, TARGETS = 512, 64
 def main(folder: Path) -> None:
     """Measure and write `bench_training.json` to `folder`."""
     films = list(MovieLens100k().films())[:TEXTS]
-    seconds = race([f"{film['title']}. {film['text']}" for film in films], Settings())
+    seconds = race([item_text(film["title"], film["text"]) for film in films], Settings())
     report = [
         {
             "name": name,

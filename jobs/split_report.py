@@ -1,6 +1,5 @@
 """One split of the evaluation: the baselines, the versions that may answer it, their standings."""
 
-import json
 import logging
 import os
 from typing import Any
@@ -9,14 +8,14 @@ from jobs.als import implicit_als
 from jobs.dataset_reader import Dataset
 from jobs.settings import Settings
 from jobs.spark import session
-from models.bundle import PRETRAINED_VECTORS, TEXTS, Bundle
-from models.comparison import ask
+from models.bundle import PRETRAINED_VECTORS, Bundle
+from models.comparison import Question, ask
 from models.contenders import Contender, baselines
 from models.dataset import Factors, Interactions
 from models.splits import Split, make_split
 from models.standings import standings
 from models.texts import item_texts
-from models.variants import open_variant
+from models.variants import open_variant, stored_vectors
 
 LOGGER = logging.getLogger(__name__)
 
@@ -33,10 +32,11 @@ def standings_of(
     """
     LOGGER.info("evaluating split %s, versions: %s", name, [one.version for one in versions])
     split = make_split(name, dataset.interactions, settings.positive_threshold)
-    vectors = _pretrained_vectors(bundle, dataset)
+    vectors = stored_vectors(bundle, PRETRAINED_VECTORS)(item_texts(dataset.catalogue))
+    tuning = ask(split.tuning, dataset.profiles)
     found = standings(
         ask(split.final, dataset.profiles),
-        _baselines(settings, split, dataset, vectors) | _versions(split, versions, dataset),
+        _baselines(settings, split, tuning, vectors) | _versions(split, tuning, versions, dataset),
         SHIPPED,
         vectors,
         dataset.user_attributes,
@@ -46,20 +46,21 @@ def standings_of(
 
 
 def _baselines(
-    settings: Settings, split: Split, dataset: Dataset, vectors: Factors
+    settings: Settings, split: Split, tuning: Question, vectors: Factors
 ) -> dict[str, Contender]:
     def factorise(train: Interactions) -> Factors:
         return implicit_als(session(settings, "evaluate"), train, settings.seed).items
 
-    tuning = ask(split.tuning, dataset.profiles)
     return baselines(split, tuning, factorise, vectors, settings.seed)
 
 
-def _versions(split: Split, versions: list[Bundle], dataset: Dataset) -> dict[str, Contender]:
+def _versions(
+    split: Split, tuning: Question, versions: list[Bundle], dataset: Dataset
+) -> dict[str, Contender]:
     if not versions:
         LOGGER.warning("no version was trained for split %s: baselines only", split.name)
         return {}
-    threads, tuning = os.cpu_count() or 1, ask(split.tuning, dataset.profiles)
+    threads = os.cpu_count() or 1
     found = {}
     for name in VARIANTS:
         opened = [
@@ -71,9 +72,3 @@ def _versions(split: Split, versions: list[Bundle], dataset: Dataset) -> dict[st
             probabilities=tuple(one.probability_after(tuning) for one in opened),
         )
     return found
-
-
-def _pretrained_vectors(bundle: Bundle, dataset: Dataset) -> Factors:
-    rows = {text: row for row, text in enumerate(json.loads(bundle.path(TEXTS).read_text("utf-8")))}
-    vectors: Factors = bundle.array(PRETRAINED_VECTORS)
-    return vectors[[rows[text] for text in item_texts(dataset.catalogue)]]

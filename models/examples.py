@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from models.dataset import History, Interactions, Rows, histories
+from models.metrics import Mask
 from models.serving import pad_histories
 
 PRIOR_LIKES, PRIOR_DISLIKES = 2.0, 2.0
@@ -115,10 +116,9 @@ class Collator:
         taken = np.zeros((len(examples), self._n_items), dtype=np.bool_)
         for row, past in enumerate(pasts):
             taken[row, past.liked(threshold)] = True
-        target_users, targets = _inside(place, [example.targets for example in examples])
-        pair_users, pairs = _inside(place, [example.labelled.item for example in examples])
-        values = np.concatenate([example.labelled.value for example in examples])
-        values = values[place[np.concatenate([e.labelled.item for e in examples])] >= 0]
+        target_users, targets, _ = _inside(place, [example.targets for example in examples])
+        pair_users, pairs, inside = _inside(place, [e.labelled.item for e in examples])
+        values = np.concatenate([example.labelled.value for example in examples])[inside]
         levels = [self._labels.user_level(past) for past in pasts]
         arrays = {
             "bucket": bucket,
@@ -137,8 +137,9 @@ class Collator:
         return {name: torch.from_numpy(array) for name, array in arrays.items()}
 
 
-def _inside(place: Rows, groups: Sequence[Rows]) -> tuple[Rows, Rows]:
-    """Return for each item of the groups that has a place its group and its place."""
+def _inside(place: Rows, groups: Sequence[Rows]) -> tuple[Rows, Rows, Mask]:
+    """Return group and place of each item of the groups that has a place, and which have one."""
     rows = np.repeat(np.arange(len(groups)), [len(group) for group in groups])
     places = place[np.concatenate(groups)]
-    return rows[places >= 0], places[places >= 0]
+    inside = places >= 0
+    return rows[inside], places[inside], inside

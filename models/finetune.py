@@ -32,7 +32,6 @@ from models.examples import Collator, CutHistories, Labels
 from models.interest import Interest, fit_interest
 from models.losses import LossMix
 from models.network import TwoTowers, unit
-from models.serving import pad_histories
 from models.task import FinetuneOptions, TrainingTask, profile_rows, user_rows
 from models.textmap import TextMap, content_features, solve_text_map
 from models.texts import length_buckets
@@ -43,6 +42,7 @@ from models.trainer import (
     TorchScorer,
     apply_text_map,
     training_arguments,
+    user_factors,
 )
 
 TEACHER_FACTORS, TEACHER_USERS = 64, 4096
@@ -110,8 +110,10 @@ def _closed_form(
     interest = fit_interest(ask(split.tuning, task.profiles), scorer, items, columns)
     towers.set_own(_start(task, vectors, split.final.train, options.factors))
     text_map = apply_text_map(model, task, towers.known)
-    labelled = split.final.labelled_train
-    return interest.refitted(labelled, task.threshold, items, columns), text_map
+    final = Interest.fit(
+        interest.coefficients, split.final.labelled_train, task.threshold, items, columns
+    )
+    return final, text_map
 
 
 def _trainer(
@@ -156,16 +158,11 @@ def _teacher(task: TrainingTask, towers: TwoTowers, bank: TextBank, length: int)
     everyone = np.unique(train.user)
     some = everyone[:: -(-len(everyone) // TEACHER_USERS)]
     scatter = torch.zeros(towers.own_ranking.shape[1], towers.own_ranking.shape[1])
+    rows = torch.from_numpy(user_rows(task))
     for users in np.array_split(some, -(-len(some) // 64)):
+        profiles = bank.vectors[rows[torch.from_numpy(users)]]
         past = histories(train, users)
-        items, ages = pad_histories(past, task.threshold, length, bank.n_items)
-        factors = towers.user_factors(
-            bank.vectors[torch.from_numpy(user_rows(task)[users])],
-            towers.own_history,
-            torch.from_numpy(items).to(bank.vectors.device),
-            torch.from_numpy(ages).to(bank.vectors.device),
-            torch.zeros(len(users), device=bank.vectors.device),
-        )
+        factors = user_factors(towers, profiles, towers.own_history, past, task.threshold, length)
         scatter += (unit(factors).T @ unit(factors)).cpu()
     values, axes = np.linalg.eigh(scatter.numpy())
     kept = axes[:, -TEACHER_FACTORS:] * np.sqrt(np.maximum(values[-TEACHER_FACTORS:], 0.0))

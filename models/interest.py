@@ -37,13 +37,19 @@ class Interest:
     rated: NDArray[np.bool_]
     text_map: TextMap
 
-    def refitted(
-        self, labelled: Interactions, threshold: float, vectors: Factors, columns: sparse.csr_array
+    @classmethod
+    def fit(
+        cls,
+        coefficients: Numbers,
+        labelled: Interactions,
+        threshold: float,
+        vectors: Factors,
+        columns: sparse.csr_array,
     ) -> "Interest":
-        """Return the same coefficients with the items' levels in other `labelled` interactions."""
+        """Take the items' levels from `labelled` interactions, with given coefficients."""
         levels, rated = group_levels(labelled.item, labelled.value >= threshold, labelled.n_items)
         text_map = solve_text_map(vectors, columns, levels[:, None], rated)
-        return replace(self, levels=levels, rated=rated, text_map=text_map)
+        return cls(coefficients, levels, rated, text_map)
 
     def item_levels(self, vectors: Factors, columns: sparse.csr_array) -> Factors:
         """Return the levels [n] of the items: their own, else those of text [n, w] and columns."""
@@ -60,26 +66,27 @@ def fit_interest(
     question: Question, score: Scorer, vectors: Factors, columns: sparse.csr_array
 ) -> Interest:
     """Fit levels to the question's training part and coefficients to its labelled pairs."""
-    trial = question.trial
-    blank = TextMap(*(np.zeros((0, 1), np.float32) for _ in range(3)))
-    nothing = np.zeros(trial.train.n_items, np.float32)
-    start = Interest(np.array([0.0, 0.0, 1.0, 1.0]), nothing, nothing > 0, blank)
-    fitted = start.refitted(trial.labelled_train, trial.threshold, vectors, columns)
+    trial, unfitted = question.trial, np.array([0.0, 0.0, 1.0, 1.0])
+    fitted = Interest.fit(unfitted, trial.labelled_train, trial.threshold, vectors, columns)
     if not len(question.users):
         return fitted
-    scores = judge(question, score).pair_scores
-    labels = labelled_pairs(question)[0].value >= trial.threshold
-    columns_of_pairs = features(question, scores, fitted.item_levels(vectors, columns))
+    scores, labels = _judged_pairs(question, score)
     if labels.all() or not labels.any():
         return fitted
+    columns_of_pairs = features(question, scores, fitted.item_levels(vectors, columns))
     return replace(fitted, coefficients=fit_logistic(columns_of_pairs, labels))
 
 
 def calibrated(question: Question, score: Scorer) -> Numbers:
     """Return the coefficients [2] of one and the score, fitted to the question's labelled pairs."""
-    scores = judge(question, score).pair_scores
-    labels = labelled_pairs(question)[0].value >= question.trial.threshold
+    scores, labels = _judged_pairs(question, score)
     return fit_logistic(with_intercept(scores), labels)
+
+
+def _judged_pairs(question: Question, score: Scorer) -> tuple[Numbers, Mask]:
+    """Return the scores [m] of the question's labelled pairs, and which were liked."""
+    labels = labelled_pairs(question)[0].value >= question.trial.threshold
+    return judge(question, score).pair_scores, labels
 
 
 def with_intercept(scores: Scores) -> Numbers:

@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
+from scipy import sparse
 from tokenizers import Tokenizer
 
 from models.attributes import AttributeColumns
@@ -44,8 +45,8 @@ ITEMS_AT_ONCE = 4096
 NEVER_SEEN_DAYS = 365.0
 
 
-def session(path: Path, threads: int, device: str = "cpu") -> ort.InferenceSession:
-    """Open an ONNX file on `device` ("cpu" or "cuda") with `threads` CPU threads.
+def session(model: Path | bytes, threads: int, device: str = "cpu") -> ort.InferenceSession:
+    """Open an ONNX file, or a model's bytes, on `device` ("cpu" or "cuda") with `threads` threads.
 
     Raises InputError where CUDA was asked for and ONNX Runtime fell back to the CPU, which it
     does without a word (microsoft/onnxruntime#23372).
@@ -57,7 +58,8 @@ def session(path: Path, threads: int, device: str = "cpu") -> ort.InferenceSessi
     providers = ["CPUExecutionProvider"]
     if device == "cuda":
         providers.insert(0, "CUDAExecutionProvider")
-    opened = ort.InferenceSession(str(path), options, providers=providers)
+    source = str(model) if isinstance(model, Path) else model
+    opened = ort.InferenceSession(source, options, providers=providers)
     if device == "cuda" and "CUDAExecutionProvider" not in opened.get_providers():
         raise InputError("setting `device`: cuda was asked for, but ONNX Runtime can't use it here")
     return opened
@@ -95,13 +97,19 @@ class TextVectors:
         return np.asarray(mean / length, dtype=np.float32)
 
 
+def attribute_columns(bundle: Bundle, catalogue: Catalogue) -> sparse.csr_array:
+    """Return the catalogue's attributes in the columns [n, c] of the version's training."""
+    content = json.loads(bundle.path(ATTRIBUTES).read_text("utf-8"))
+    return AttributeColumns.from_json(content).encode(catalogue.attributes)
+
+
 def item_factors(
     bundle: Bundle, catalogue: Catalogue, vectors: Factors, threads: int
 ) -> tuple[Factors, Factors]:
     """Return ranking [n, d] and history factors [n, h]; `vectors` [n, w] are of the texts."""
     own_ranking, own_history = bundle.array(ITEM_FACTORS), bundle.array(HISTORY_FACTORS)
-    columns = AttributeColumns.from_json(json.loads(bundle.path(ATTRIBUTES).read_text("utf-8")))
-    sums = columns.encode(catalogue.attributes).astype(np.float32) @ bundle.array(ATTRIBUTE_FACTORS)
+    columns = attribute_columns(bundle, catalogue).astype(np.float32)
+    sums = columns @ bundle.array(ATTRIBUTE_FACTORS)
     size = own_ranking.shape[1]
     tower = session(bundle.path(ITEM_TOWER), threads)
     parts = []

@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
 from models.dataset import Factors, Rows
+from models.serving import session
 
 _OPSET, _IR_VERSION = 18, 9
 _ITEM_LEVELS = 127
@@ -273,9 +274,4 @@ def _session() -> ort.InferenceSession:
     opsets = [helper.make_opsetid("", _OPSET), helper.make_opsetid("com.microsoft", 1)]
     model = helper.make_model(graph, opset_imports=opsets)
     model.ir_version = _IR_VERSION
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    options.log_severity_level = 3
-    return ort.InferenceSession(
-        model.SerializeToString(), options, providers=["CPUExecutionProvider"]
-    )
+    return session(model.SerializeToString(), threads=1)

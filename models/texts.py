@@ -13,10 +13,12 @@ from models.dataset import Catalogue, Rows
 
 def item_texts(catalogue: Catalogue) -> list[str]:
     """Return the text of each item, in catalogue order."""
-    return [
-        f"{title}. {text}" if title and text else title or text
-        for title, text in zip(catalogue.titles, catalogue.texts, strict=True)
-    ]
+    return [item_text(*both) for both in zip(catalogue.titles, catalogue.texts, strict=True)]
+
+
+def item_text(title: str, text: str) -> str:
+    """Return "title. description", or the one of them that there is."""
+    return f"{title}. {text}" if title and text else title or text
 
 
 def length_buckets(lengths: Sequence[int], size: int) -> list[Rows]:

@@ -21,6 +21,7 @@ from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState,
 from models.bank import FinetunedModel, TextBank
 from models.comparison import ask, judge
 from models.dataset import Factors, History, Interactions
+from models.network import TwoTowers
 from models.serving import pad_histories
 from models.splits import Trial
 from models.task import FinetuneOptions, TrainingTask, profile_rows
@@ -178,13 +179,30 @@ class TorchScorer:
     def __call__(self, histories: list[History], profiles: list[str]) -> Factors:
         """Return scores [u, n]."""
         vectors = self._vectors
-        arrays = pad_histories(histories, self._threshold, self._length, len(self._history))
-        items, ages = (torch.from_numpy(array).to(vectors.device) for array in arrays)
         rows = torch.tensor([self._rows[profile] for profile in profiles], device=vectors.device)
-        idle = torch.zeros(len(rows), device=vectors.device)
-        users = self._towers.user_factors(vectors[rows], self._history, items, ages, idle)
+        users = user_factors(
+            self._towers, vectors[rows], self._history, histories, self._threshold, self._length
+        )
         scores: Factors = (users @ self._ranking.T).cpu().numpy()
         return scores
+
+
+def user_factors(
+    towers: TwoTowers,
+    profiles: Tensor,
+    history_factors: Tensor,
+    histories: list[History],
+    threshold: float,
+    length: int,
+) -> Tensor:
+    """Return the factors [u, d] of users who are asked right after their newest interaction.
+
+    `profiles` [u, w] are their profiles' vectors; the newest `length` positives count.
+    """
+    arrays = pad_histories(histories, threshold, length, len(history_factors))
+    items, ages = (torch.from_numpy(array).to(profiles.device) for array in arrays)
+    idle = torch.zeros(len(profiles), device=profiles.device)
+    return towers.user_factors(profiles, history_factors, items, ages, idle)
 
 
 class GradualUnfreezing(TrainerCallback):

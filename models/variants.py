@@ -15,9 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from safetensors.numpy import load_file
 
-from models.attributes import AttributeColumns
 from models.bundle import (
-    ATTRIBUTES,
     FINE_TUNED_VECTORS,
     INTEREST,
     PRETRAINED_VECTORS,
@@ -30,7 +28,7 @@ from models.dataset import Catalogue, Factors, History
 from models.errors import InputError
 from models.interest import calibrated, features, probabilities, text_levels, with_intercept
 from models.metrics import Numbers
-from models.serving import HistoryEncoder, TextVectors, item_factors
+from models.serving import HistoryEncoder, TextVectors, attribute_columns, item_factors
 from models.textmap import TextMap
 from models.texts import item_texts
 
@@ -63,8 +61,7 @@ class Variant:
     def _interest(self) -> tuple[Factors, Numbers]:
         """Return the items' levels [n] and the coefficients [4]."""
         arrays = load_file(self.bundle.path(INTEREST))
-        content = json.loads(self.bundle.path(ATTRIBUTES).read_text("utf-8"))
-        columns = AttributeColumns.from_json(content).encode(self.catalogue.attributes)
+        columns = attribute_columns(self.bundle, self.catalogue)
         text_map = TextMap(arrays["weights"], arrays["bias"], arrays["attributes"])
         levels = text_levels(text_map, self.vectors, columns)
         own = dict(zip(self.bundle.manifest["rated_item_ids"], arrays["levels"], strict=True))
@@ -85,10 +82,10 @@ def open_variant(
     `clock` is the time of asking in seconds, None for right after each user's newest interaction.
     """
     if name == "pretrained":
-        vectors = _stored_vectors(bundle, PRETRAINED_VECTORS)(item_texts(catalogue))
+        vectors = stored_vectors(bundle, PRETRAINED_VECTORS)(item_texts(catalogue))
         return Variant(name, bundle, catalogue, vectors, _mean_of_liked(vectors, bundle))
     if name == "fine_tuned":
-        encode = _stored_vectors(bundle, FINE_TUNED_VECTORS)
+        encode = stored_vectors(bundle, FINE_TUNED_VECTORS)
     elif name == "shipped":
         encode = TextVectors(bundle, threads).encode
     else:
@@ -117,7 +114,8 @@ def _mean_of_liked(vectors: Factors, bundle: Bundle) -> ScoreFunction:
     return score
 
 
-def _stored_vectors(bundle: Bundle, name: str) -> Callable[[Sequence[str]], Factors]:
+def stored_vectors(bundle: Bundle, name: str) -> Callable[[Sequence[str]], Factors]:
+    """Return the function from texts of the version's training to their vectors in array `name`."""
     texts: list[str] = json.loads(bundle.path(TEXTS).read_text("utf-8"))
     rows = {text: row for row, text in enumerate(texts)}
     vectors = bundle.array(name)

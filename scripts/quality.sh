@@ -9,15 +9,14 @@ cd "$(dirname "$0")/.."
 data=${DATA:-ml-100k}
 read -ra seeds <<<"${SEEDS:-0 1 2}"
 warehouse=warehouse/quality-$data
-nightrank=(.venv/bin/nightrank)
 
-"${nightrank[@]}" ingest "$data" --warehouse "$warehouse"
+.venv/bin/nightrank ingest "$data" --warehouse "$warehouse"
 for ((place = ${#seeds[@]} - 1; place >= 0; place--)); do
   for split in cold_item cold_user global_time warm; do
     echo "quality: $split, seed ${seeds[place]}"
-    "${nightrank[@]}" train --warehouse "$warehouse" --split "$split" --seed "${seeds[place]}"
-    "${nightrank[@]}" export --warehouse "$warehouse" --seed "${seeds[place]}"
+    .venv/bin/nightrank train --warehouse "$warehouse" --split "$split" --seed "${seeds[place]}"
+    .venv/bin/nightrank export --warehouse "$warehouse" --seed "${seeds[place]}"
   done
 done
-"${nightrank[@]}" evaluate --split all --data-name "$data" --warehouse "$warehouse" \
+.venv/bin/nightrank evaluate --split all --data-name "$data" --warehouse "$warehouse" \
   --reports "reports/quality-$data"
