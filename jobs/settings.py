@@ -52,16 +52,9 @@ class Settings(BaseModel):
         "reports", "Folder of the reports.", "export", "evaluate", "train", min_length=1
     )
     mlflow_tracking_uri: str = setting(
-        "",
-        "MLflow store; empty: SQLite under the warehouse.",
-        "train",
-        "export",
-        "evaluate",
-        "promote",
-        "models",
-        "score",
-        "publish",
-    )
+        "", "MLflow store; empty: SQLite under the warehouse.",
+        "train", "export", "evaluate", "promote", "models", "score", "publish",
+    )  # fmt: skip
     spark_master: str = setting(
         "local[*]",
         "Spark's master; a master given by spark-submit wins.",
@@ -154,28 +147,47 @@ class Settings(BaseModel):
         0.2, "Weight of interest prediction beside the ranking.", "train", ge=0, le=100
     )
     # export
+    vocabulary_margin: int = setting(
+        2000,
+        "Frequent word pieces kept beside those of the corpus; only WordPiece is trimmed.",
+        "export",
+        ge=0,
+        le=1_000_000,
+    )
     keep_layers: int = setting(
-        3, "Layers of the language model that pruning keeps.", "export", ge=1, le=48
+        2, "Layers of the language model that pruning keeps.", "export", ge=1, le=48
+    )
+    keep_heads: float = setting(
+        0.5, "Share of each layer's attention heads that pruning keeps.", "export", gt=0, le=1
+    )
+    keep_width: float = setting(
+        0.5, "Share of each layer's feed-forward units that pruning keeps.", "export", gt=0, le=1
     )
     distil_epochs: int = setting(
-        4,
+        6,
         "Passes over the texts in which the pruned model learns the full one's vectors.",
         "export",
         ge=0,
         le=1000,
     )
     distil_learning_rate: float = setting(
-        2e-4, "Learning rate of that distillation.", "export", gt=0, le=1
+        1e-3, "Learning rate of that distillation.", "export", gt=0, le=1
     )
-    quantisation: Literal["int8", "none"] = setting(
-        "int8", "Numbers of the shipped encoder: int8 (dynamic) or none (fp32).", "export"
+    quantisation: Literal["auto", "int8", "fp16", "none"] = setting(
+        "auto",
+        "Numbers of the shipped encoder: int8 (dynamic), fp16, none (fp32); auto takes fp16 where "
+        "scoring uses CUDA, else int8.",
+        "export",
     )
     parity_tolerance: float = setting(
-        0.05,
+        0.01,
         "Relative loss of validation NDCG@10 by compression that the gate lets pass.",
         "export",
         ge=0,
         le=1,
+    )
+    compression_ladder: bool = setting(
+        False, "Measure every stage of the compression for the report; takes minutes.", "export"
     )
     # evaluate
     data_name: str = setting(
@@ -205,8 +217,9 @@ class Settings(BaseModel):
         le=65536,
     )
     device: Literal["auto", "cpu", "cuda"] = setting(
-        "auto", "Where scoring runs; auto takes CUDA where it works, else the CPU.", "score"
-    )
+        "auto", "Where scoring runs; auto takes CUDA where it works, else the CPU.",
+        "export", "score",
+    )  # fmt: skip
 
     @classmethod
     def names_for(cls, step: str) -> list[str]:

@@ -59,7 +59,7 @@ def test_a_large_margin_keeps_everything(encoder: TextEncoder) -> None:
 def test_other_vocabularies_are_left_as_they_are(
     encoder: TextEncoder, caplog: pytest.LogCaptureFixture
 ) -> None:
-    merges = PreTrainedTokenizerFast(tokenizer_object=Tokenizer(BPE()), pad_token="[PAD]")
+    merges = PreTrainedTokenizerFast(tokenizer_object=Tokenizer(BPE()))
     other = TextEncoder(encoder.model, merges, 16)
     with caplog.at_level(logging.WARNING):
         assert trim_vocabulary(other, CORPUS, 100) is other
