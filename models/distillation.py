@@ -4,6 +4,9 @@
 - Rankings: the squared error of the scores that users give to texts. Scores are linear in the
   vectors, so that all users come down to one matrix (`score_metric`): an error in a direction that
   moves scores much costs much, one that no user feels costs nothing.
+- A linear map at the end starts where least squares put it (`fit_alignment`): training begins with
+  what the pruned encoder knows already, instead of turning its whole space. The map itself is
+  solved anew for the shipped vectors and not kept.
 - Word pieces are trained too. They hold most of what a narrow encoder knows.
 
 The losses follow Hinton et al. ("Distilling the knowledge in a neural network", 2015) and, in
@@ -23,6 +26,7 @@ from torch import Tensor, nn
 
 from models.dataset import Factors
 from models.encoder import TextEncoder
+from models.pooling import fit_alignment
 from models.texts import length_buckets
 
 _log = logging.getLogger("nightrank.export")
@@ -55,9 +59,11 @@ def distil(
     `metric` [w, w] is that of `score_metric`.
     """
     generator = torch.Generator().manual_seed(seed)
+    tail = _tail(*fit_alignment(student.vectors(texts), targets)).to(student.device)
     student.requires_grad_(True)
     student.eval()
-    optimiser = torch.optim.AdamW(student.parameters(), lr=learning_rate, weight_decay=0.0)
+    trained = [*student.parameters(), *tail.parameters()]
+    optimiser = torch.optim.AdamW(trained, lr=learning_rate, weight_decay=0.0)
     tokens = student.tokenize(texts)
     buckets = length_buckets(tokens.lengths, BATCH)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
@@ -69,15 +75,24 @@ def distil(
         for index in torch.randperm(len(buckets), generator=generator).tolist():
             rows = buckets[index]
             ids, mask = tokens.batch(rows, student.padding, student.device)
-            error, cosine = _losses(student(ids, mask), wanted[torch.from_numpy(rows)], root)
+            vectors = nn.functional.normalize(tail(student(ids, mask)), dim=-1)
+            error, cosine = _losses(vectors, wanted[torch.from_numpy(rows)], root)
             loss = 1.0 - cosine.mean() + error
             torch.autograd.backward(loss)
-            nn.utils.clip_grad_norm_(student.parameters(), 1.0)
+            nn.utils.clip_grad_norm_(trained, 1.0)
             optimiser.step()
             schedule.step()
             optimiser.zero_grad()
             total += float(cosine.detach().sum())
         _log.info("distillation epoch %d/%d: cosine %.4f", epoch + 1, epochs, total / len(texts))
+
+
+def _tail(weights: Factors, bias: Factors) -> nn.Linear:
+    tail = nn.Linear(*weights.shape)
+    with torch.no_grad():
+        tail.weight.copy_(torch.from_numpy(weights.T))
+        tail.bias.copy_(torch.from_numpy(bias))
+    return tail
 
 
 def _scaled(targets: Factors, metric: Factors) -> Tensor:
