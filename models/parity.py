@@ -19,7 +19,7 @@ from models.dataset import Factors, Rows
 RESAMPLES = 2000
 CORRELATED_USERS = 128
 HEADER = (
-    f"{'validation':<12} users  fine-tuned  shipped  {'loss':<6}  {'difference':<26}  "
+    f"{'validation':<12} users  fine-tuned  shipped  {'loss':>8}  {'difference':<26}  "
     "overlap  correlation"
 )
 
@@ -79,7 +79,7 @@ class Parity:
             low, mean, high = found.difference
             lines.append(
                 f"{name:<12} {found.users:>5}  {found.ndcg_fine_tuned:>10.4f}  "
-                f"{found.ndcg_shipped:>7.4f}  {found.relative_loss:>6.2%}  "
+                f"{found.ndcg_shipped:>7.4f}  {found.relative_loss:>8.2%}  "
                 f"{mean:+.4f} [{low:+.4f}, {high:+.4f}]  {found.overlap:>7.1%}  "
                 f"{found.rank_correlation:>11.4f}"
             )

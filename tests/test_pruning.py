@@ -20,7 +20,6 @@ TEXTS = [f"{colour} {animal}" for colour in COLOURS for animal in ANIMALS]
 @pytest.fixture
 def encoder() -> TextEncoder:
     torch.manual_seed(0)
-    torch.set_num_threads(1)  # such small products only wait for each other
     _, tokenizer = load_language_model("all-MiniLM-L6-v2")
     config = BertConfig(
         hidden_size=16, num_hidden_layers=3, num_attention_heads=4, intermediate_size=24,
