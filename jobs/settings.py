@@ -148,30 +148,30 @@ class Settings(BaseModel):
     )
     # export
     vocabulary_margin: int = setting(
-        2000,
+        0,
         "Frequent word pieces kept beside those of the corpus; only WordPiece is trimmed.",
         "export",
         ge=0,
         le=1_000_000,
     )
     keep_layers: int = setting(
-        2, "Layers of the language model that pruning keeps.", "export", ge=1, le=48
+        3, "Layers of the language model that pruning keeps.", "export", ge=1, le=48
     )
     keep_heads: float = setting(
-        0.5, "Share of each layer's attention heads that pruning keeps.", "export", gt=0, le=1
+        1.0, "Share of each layer's attention heads that pruning keeps.", "export", gt=0, le=1
     )
     keep_width: float = setting(
         0.5, "Share of each layer's feed-forward units that pruning keeps.", "export", gt=0, le=1
     )
     distil_epochs: int = setting(
-        6,
+        4,
         "Passes over the texts in which the pruned model learns the full one's vectors.",
         "export",
         ge=0,
         le=1000,
     )
     distil_learning_rate: float = setting(
-        1e-3, "Learning rate of that distillation.", "export", gt=0, le=1
+        2e-4, "Learning rate of that distillation.", "export", gt=0, le=1
     )
     quantisation: Literal["auto", "int8", "fp16", "none"] = setting(
         "auto",

@@ -4,10 +4,10 @@
 - Rankings: the squared error of the scores that users give to texts. Scores are linear in the
   vectors, so that all users come down to one matrix (`score_metric`): an error in a direction that
   moves scores much costs much, one that no user feels costs nothing.
-- A linear map at the end starts where least squares put it (`fit_alignment`): training begins with
-  what the pruned encoder knows already, instead of turning its whole space. The map itself is
-  solved anew for the shipped vectors and not kept.
-- Word pieces are trained too. They hold most of what a narrow encoder knows.
+- A linear map at the end stands where least squares put it (`fit_alignment`): training begins with
+  what the pruned encoder knows already, instead of turning its whole space. The map is solved anew
+  for the shipped vectors and not kept.
+- Word pieces stay: at rates that suit the layers, rare ones are driven away from what they mean.
 
 The losses follow Hinton et al. ("Distilling the knowledge in a neural network", 2015) and, in
 taking what the last layer sees of it, Yang et al. ("Knowledge distillation via softmax regression
@@ -60,9 +60,11 @@ def distil(
     """
     generator = torch.Generator().manual_seed(seed)
     tail = _tail(*fit_alignment(student.vectors(texts), targets)).to(student.device)
+    tail.requires_grad_(False)
     student.requires_grad_(True)
+    student.model.embeddings.requires_grad_(False)
     student.eval()
-    trained = [*student.parameters(), *tail.parameters()]
+    trained = [weight for weight in student.parameters() if weight.requires_grad]
     optimiser = torch.optim.AdamW(trained, lr=learning_rate, weight_decay=0.0)
     tokens = student.tokenize(texts)
     buckets = length_buckets(tokens.lengths, BATCH)
