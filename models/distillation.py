@@ -7,7 +7,7 @@
 - A linear map at the end stands where least squares put it (`fit_alignment`): training begins with
   what the pruned encoder knows already, instead of turning its whole space. The map is solved anew
   for the shipped vectors and not kept.
-- Word pieces stay: at rates that suit the layers, rare ones are driven away from what they mean.
+- Word pieces stay as they are: a few texts alone would move the rare ones.
 
 The losses follow Hinton et al. ("Distilling the knowledge in a neural network", 2015) and, in
 taking what the last layer sees of it, Yang et al. ("Knowledge distillation via softmax regression
