@@ -148,7 +148,7 @@ class Settings(BaseModel):
     )
     # export
     vocabulary_margin: int = setting(
-        0,
+        2000,
         "Frequent word pieces kept beside those of the corpus; only WordPiece is trimmed.",
         "export",
         ge=0,
@@ -161,7 +161,7 @@ class Settings(BaseModel):
         1.0, "Share of each layer's attention heads that pruning keeps.", "export", gt=0, le=1
     )
     keep_width: float = setting(
-        0.5, "Share of each layer's feed-forward units that pruning keeps.", "export", gt=0, le=1
+        1.0, "Share of each layer's feed-forward units that pruning keeps.", "export", gt=0, le=1
     )
     distil_epochs: int = setting(
         4,

@@ -30,6 +30,8 @@ QUICK = {
     "max_tokens": 24,
     "factors": 32,
     "history_length": 50,
+    "keep_layers": 2,
+    "keep_width": 0.5,
     "distil_epochs": 4,
     "parity_tolerance": 1.0,
 }
