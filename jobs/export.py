@@ -4,13 +4,15 @@
   that a champion's files never change under it.
 - The parity gate ranks the validation users with both. Over `parity_tolerance` nothing is
   registered.
+- The compression report sets the stages beside each other.
 """
 
 import hashlib
 import json
+import logging
 import os
 import shutil
-from collections.abc import Sequence
+from dataclasses import fields
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -18,32 +20,33 @@ from typing import Any
 import numpy as np
 
 from jobs import registry
-from jobs.dataset_reader import read_dataset
+from jobs.compression_report import write_compression
+from jobs.ladder import Ladder
 from jobs.lineage import recorded
+from jobs.parity_gate import Gate, Trials, prepare, refuse_loss
 from jobs.settings import Settings
-from jobs.warehouse import Warehouse
 from models.bundle import (
-    FINE_TUNED_VECTORS,
     HISTORY_FACTORS,
     ITEM_FACTORS,
     MANIFEST,
     RANKER,
-    TEXTS,
     Bundle,
     open_bundle,
     write_manifest,
 )
-from models.comparison import ask, judge
-from models.compress import distil, export_encoder, export_towers, prune_layers
+from models.compress import export_encoder, export_towers
+from models.encoder import TextEncoder
 from models.errors import InputError
-from models.parity import Parity, compare
-from models.serving import TextVectors
-from models.splits import make_split
+from models.network import TwoTowers
+from models.night import usable_device
+from models.quantisation import choose_quantisation
+from models.student import StudentOptions, felt_by_users, stages
+from models.throughput import eager
 from models.topk import build_ranker
-from models.variants import open_variant
-from models.weights import load_encoder, load_towers
+from models.weights import ENCODER_WEIGHTS, load_encoder, load_towers
 
-EXPORT_SETTINGS = ("keep_layers", "distil_epochs", "distil_learning_rate", "quantisation")
+STUDENT_SETTINGS = tuple(field.name for field in fields(StudentOptions))
+LOGGER = logging.getLogger(__name__)
 
 
 def run(settings: Settings, model_version: str | None = None) -> dict[str, Any]:
@@ -81,7 +84,7 @@ def _digest(settings: Settings) -> str:
 
 
 def _chosen(settings: Settings) -> dict[str, Any]:
-    return {name: getattr(settings, name) for name in EXPORT_SETTINGS}
+    return {name: getattr(settings, name) for name in (*STUDENT_SETTINGS, "quantisation")}
 
 
 def _export(settings: Settings, trained: Bundle, version: str, folder: Path) -> Bundle:
@@ -89,22 +92,8 @@ def _export(settings: Settings, trained: Bundle, version: str, folder: Path) -> 
     shutil.rmtree(partial, ignore_errors=True)
     shutil.copytree(trained.folder, partial, copy_function=os.link)
     (partial / MANIFEST).unlink()
-    texts: list[str] = json.loads(trained.path(TEXTS).read_text("utf-8"))
-    student = prune_layers(load_encoder(trained), settings.keep_layers)
-    cosine = distil(
-        student,
-        texts,
-        np.array(trained.array(FINE_TUNED_VECTORS)),
-        settings.distil_epochs,
-        settings.distil_learning_rate,
-        settings.seed,
-    )
-    export_encoder(student, partial, settings.quantisation)
     towers = load_towers(trained)
-    np.save(partial / ITEM_FACTORS, towers.own_ranking[towers.known].numpy())
-    np.save(partial / HISTORY_FACTORS, towers.own_history[towers.known].numpy())
-    export_towers(towers, int(trained.manifest["text_dim"]), partial)
-    build_ranker(partial / RANKER)
+    _write_towers(towers, int(trained.manifest["text_dim"]), partial)
     manifest = {
         **trained.manifest,
         "version": version,
@@ -112,37 +101,44 @@ def _export(settings: Settings, trained: Bundle, version: str, folder: Path) -> 
         "export_settings": _chosen(settings),
     }
     bundle = write_manifest(partial, manifest)
-    parity = _parity(settings, bundle, texts)
-    if parity.relative_loss > settings.parity_tolerance:
+    trials = prepare(settings, trained, towers)
+    rungs = Ladder(Gate(trials, bundle, towers), trials.texts)
+    student = _student(settings, trained, trials, towers, rungs)
+    device = usable_device(bundle, settings.device)
+    export_encoder(student, partial, choose_quantisation(settings.quantisation, device))
+    bundle = write_manifest(partial, manifest)
+    parity = rungs.gate.parity(bundle, rungs.add_version("shipped", bundle))
+    try:
+        refuse_loss(parity, settings.parity_tolerance)
+    except InputError:
         shutil.rmtree(partial)
-        raise InputError(_refusal(parity, settings.parity_tolerance))
-    metrics = {
-        **trained.manifest["metrics"],
-        "distillation_cosine": cosine,
-        **{f"parity_{name}": value for name, value in parity.metrics().items()},
-    }
-    write_manifest(partial, {**manifest, "metrics": metrics})
+        raise
+    page = write_compression(Path(settings.reports), version, rungs.measured(), parity)
+    LOGGER.info("%s\n%s", page, parity.table())
+    metrics = {f"parity_{name}": value for name, value in parity.metrics().items()}
+    write_manifest(partial, {**manifest, "metrics": {**trained.manifest["metrics"], **metrics}})
     partial.rename(folder)
     return open_bundle(folder)
 
 
-def _refusal(parity: Parity, tolerance: float) -> str:
-    return (
-        f"parity gate: compression takes NDCG@10 from {parity.ndcg_fine_tuned:.4f} to "
-        f"{parity.ndcg_shipped:.4f} on validation, {parity.relative_loss:.1%} of it, and setting "
-        f"`parity_tolerance` allows {tolerance:.1%} (top-10 overlap {parity.overlap:.1%}): keep "
-        "more layers or distil longer; nothing was registered"
-    )
+def _student(
+    settings: Settings, trained: Bundle, trials: Trials, towers: TwoTowers, rungs: Ladder
+) -> TextEncoder:
+    """Return the small encoder; its stages become rungs where the setting asks for them."""
+    encoder = load_encoder(trained)
+    size = trained.path(ENCODER_WEIGHTS).stat().st_size
+    rungs.add("fine_tuned", size, eager(encoder, rungs.threads), trials.vectors)
+    options = StudentOptions(**{name: getattr(settings, name) for name in STUDENT_SETTINGS})
+    metric = felt_by_users(towers, trials.validation, trials.profiles, trained)
+    student = encoder
+    for name, student in stages(encoder, trials.texts, metric, options):
+        if settings.compression_ladder:
+            rungs.add_stage(name, student)
+    return student
 
 
-def _parity(settings: Settings, bundle: Bundle, texts: Sequence[str]) -> Parity:
-    dataset = read_dataset(Warehouse(settings.warehouse), bundle.manifest["tables"])
-    name, threshold = bundle.manifest["split"], bundle.positive_threshold
-    question = ask(make_split(name, dataset.interactions, threshold).tuning, dataset.profiles)
-    threads = os.cpu_count() or 1
-    fine_tuned, shipped = (
-        judge(question, open_variant(bundle, variant, dataset.catalogue, threads).score)
-        for variant in ("fine_tuned", "shipped")
-    )
-    vectors = np.asarray(bundle.array(FINE_TUNED_VECTORS))
-    return compare(fine_tuned, shipped, vectors, TextVectors(bundle, threads).encode(texts))
+def _write_towers(towers: TwoTowers, text_dim: int, folder: Path) -> None:
+    np.save(folder / ITEM_FACTORS, towers.own_ranking[towers.known].numpy())
+    np.save(folder / HISTORY_FACTORS, towers.own_history[towers.known].numpy())
+    export_towers(towers, text_dim, folder)
+    build_ranker(folder / RANKER)

@@ -5,6 +5,7 @@
 - How often what was predicted came true.
 - The learning curve: loss and validation NDCG by epoch.
 - Seconds of the speed comparison as shares of the bare product's.
+- The ladder of the compression: quality against speed.
 
 Trade-off: plain PNG files beside the page, without dates inside, so that the same figures give the
 same bytes.
@@ -107,6 +108,25 @@ def plot_learning_curve(path: Path, curve: Sequence[dict[str, Any]]) -> bool:
     axes.set_xlabel("epoch")
     _save(figure, path)
     return True
+
+
+def plot_ladder(path: Path, rungs: Sequence[dict[str, Any]]) -> None:
+    """Draw the NDCG@10 of each rung of the compression against its texts a second."""
+    figure = Figure(figsize=(7, 4), layout="constrained")
+    axes = figure.add_subplot()
+    speeds = [rung["texts_per_second"] for rung in rungs]
+    axes.plot(speeds, [rung[METRIC] for rung in rungs], color=GREY, linewidth=1, zorder=1)
+    for rung, speed in zip(rungs, speeds, strict=True):
+        colour = COLOURS.get(rung["name"], GREY)
+        axes.scatter(speed, rung[METRIC], s=60, color=colour, zorder=2)
+        label = f"{rung['name']}, {rung['bytes'] / 1e6:.1f} MB"
+        axes.annotate(label, (speed, rung[METRIC]), (0, 8), textcoords="offset points", ha="center")
+    axes.set_xscale("log")
+    axes.margins(0.2)
+    axes.set_ylim(bottom=0.0)
+    axes.set_xlabel("texts a second")
+    axes.set_ylabel("NDCG@10 by texts alone")
+    _save(figure, path)
 
 
 def _save(figure: Figure, path: Path) -> None:

@@ -52,16 +52,9 @@ class Settings(BaseModel):
         "reports", "Folder of the reports.", "export", "evaluate", "train", min_length=1
     )
     mlflow_tracking_uri: str = setting(
-        "",
-        "MLflow store; empty: SQLite under the warehouse.",
-        "train",
-        "export",
-        "evaluate",
-        "promote",
-        "models",
-        "score",
-        "publish",
-    )
+        "", "MLflow store; empty: SQLite under the warehouse.",
+        "train", "export", "evaluate", "promote", "models", "score", "publish",
+    )  # fmt: skip
     spark_master: str = setting(
         "local[*]",
         "Spark's master; a master given by spark-submit wins.",
@@ -168,28 +161,47 @@ class Settings(BaseModel):
         False, "Whether uncertainty changes these weights in training.", "train"
     )
     # export
-    keep_layers: int = setting(
-        3, "Layers of the language model that pruning keeps.", "export", ge=1, le=48
-    )
-    distil_epochs: int = setting(
-        4,
-        "Passes over the texts in which the pruned model learns the full one's vectors.",
+    vocabulary_margin: int = setting(
+        2000,
+        "Frequent word pieces kept beside those of the corpus; only WordPiece is trimmed.",
         "export",
         ge=0,
-        le=1000,
+        le=1_000_000,
+    )
+    keep_layers: int = setting(
+        2, "Layers of the language model that pruning keeps.", "export", ge=1, le=48
+    )
+    keep_heads: float = setting(
+        1.0, "Share of each layer's attention heads that pruning keeps.", "export", gt=0, le=1
+    )
+    keep_width: float = setting(
+        0.25, "Share of each layer's feed-forward units that pruning keeps.", "export", gt=0, le=1
+    )
+    distil_texts: int = setting(
+        36_000,
+        "Texts from which the pruned model learns the full one's vectors, over all passes.",
+        "export",
+        ge=0,
+        le=100_000_000,
     )
     distil_learning_rate: float = setting(
-        2e-4, "Learning rate of that distillation.", "export", gt=0, le=1
+        1e-3, "Learning rate of that distillation.", "export", gt=0, le=1
     )
-    quantisation: Literal["int8", "none"] = setting(
-        "int8", "Numbers of the shipped encoder: int8 (dynamic) or none (fp32).", "export"
+    quantisation: Literal["auto", "int8", "fp16", "none"] = setting(
+        "auto",
+        "Numbers of the shipped encoder: int8 (dynamic), fp16, none (fp32); auto takes fp16 where "
+        "scoring uses CUDA, else int8.",
+        "export",
     )
     parity_tolerance: float = setting(
-        0.05,
+        0.01,
         "Relative loss of validation NDCG@10 by compression that the gate lets pass.",
         "export",
         ge=0,
         le=1,
+    )
+    compression_ladder: bool = setting(
+        False, "Measure every stage of the compression for the report; takes minutes.", "export"
     )
     # evaluate
     data_name: str = setting(
@@ -219,8 +231,9 @@ class Settings(BaseModel):
         le=65536,
     )
     device: Literal["auto", "cpu", "cuda"] = setting(
-        "auto", "Where scoring runs; auto takes CUDA where it works, else the CPU.", "score"
-    )
+        "auto", "Where scoring runs; auto takes CUDA where it works, else the CPU.",
+        "export", "score",
+    )  # fmt: skip
 
     @classmethod
     def names_for(cls, step: str) -> list[str]:

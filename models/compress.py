@@ -1,100 +1,31 @@
-"""Compression: a fine-tuned encoder becomes a small ONNX file.
+"""The pruned encoder and the towers become ONNX files.
 
-- Pruning keeps evenly spread layers, the first and the last among them (Sajjad et al., "On the
-  effect of dropping layers of pre-trained transformer models", 2023).
-- Distillation teaches the pruned encoder the vectors of the full one on the corpus's texts.
-- Optimum exports and quantises; the result loads with plain ONNX Runtime and the tokenizers
-  library.
+- Optimum exports the encoder; its numbers are then made smaller for the hardware that scores, and
+  the tail of `models/pooling.py` is put on.
+- The files load with plain ONNX Runtime and the tokenizers library.
 
-Trade-off: distilling on the catalogue's own texts takes a minute and no other data; texts far
-from the catalogue are served less faithfully.
+Trade-off: one exporter for the encoder and another for the towers, which Optimum doesn't know.
 """
 
-import copy
-import logging
 import shutil
 import warnings
-from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import cast
 
-import numpy as np
 import torch
 from torch import nn
 
 from models.bundle import ENCODER, ITEM_TOWER, TOKENIZER, USER_TOWER, refuse_unsafe_graph
-from models.dataset import Factors
-from models.encoder import TextEncoder, layers_of
-from models.errors import InputError
+from models.encoder import TextEncoder
 from models.network import TwoTowers
-from models.texts import length_buckets
-
-_log = logging.getLogger("nightrank.export")
+from models.pooling import append_pooling
+from models.quantisation import quantise
 
 OPSET = 18
 
 
-def prune_layers(encoder: TextEncoder, keep: int) -> TextEncoder:
-    """Return a copy of `encoder` with `keep` of its layers; InputError when it has fewer."""
-    layers = layers_of(encoder.model)
-    if keep > len(layers):
-        raise InputError(f"setting `keep_layers`: {keep}, but the encoder has {len(layers)} layers")
-    kept = np.unique(np.linspace(0, len(layers) - 1, keep).round().astype(int))
-    pruned = copy.deepcopy(encoder)
-    stack = cast(nn.Module, pruned.model.encoder)
-    stack.layer = nn.ModuleList([layers_of(pruned.model)[i] for i in kept])
-    pruned.model.config.num_hidden_layers = len(kept)
-    return pruned
-
-
-def distil(
-    student: TextEncoder,
-    texts: Sequence[str],
-    targets: Factors,
-    epochs: int,
-    learning_rate: float,
-    seed: int,
-) -> float:
-    """Train `student` in place to give the vectors `targets` [t, w] for `texts`.
-
-    Returns the mean cosine similarity to the targets in the last epoch.
-    """
-    generator = torch.Generator().manual_seed(seed)
-    student.requires_grad_(True)
-    student.model.embeddings.requires_grad_(False)
-    student.eval()
-    trained = [weight for weight in student.parameters() if weight.requires_grad]
-    optimiser = torch.optim.AdamW(trained, lr=learning_rate, weight_decay=0.0)
-    tokens = student.tokenize(texts)
-    buckets = length_buckets(tokens.lengths, 32)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimiser, max_lr=learning_rate, total_steps=max(1, epochs * len(buckets)), pct_start=0.1
-    )
-    wanted = torch.from_numpy(targets).to(student.device)
-    similarity = 0.0
-    for epoch in range(epochs):
-        total = 0.0
-        for index in torch.randperm(len(buckets), generator=generator).tolist():
-            rows = buckets[index]
-            ids, mask = tokens.batch(rows, student.padding, student.device)
-            cosine = (student(ids, mask) * wanted[torch.from_numpy(rows)]).sum(dim=1)
-            (1.0 - cosine).mean().backward()
-            nn.utils.clip_grad_norm_(trained, 1.0)
-            optimiser.step()
-            schedule.step()
-            optimiser.zero_grad()
-            total += float(cosine.detach().sum())
-        similarity = total / len(texts)
-        _log.info("distillation epoch %d/%d: cosine %.4f", epoch + 1, epochs, similarity)
-    return similarity
-
-
 def export_encoder(encoder: TextEncoder, folder: Path, quantisation: str) -> None:
-    """Write `encoder.onnx` and `tokenizer.json`; quantisation "int8" or "none".
-
-    int8 is dynamic, with a scale for each channel of the weights.
-    """
+    """Write `encoder.onnx` and `tokenizer.json`, with the numbers of `models/quantisation.py`."""
     from optimum.exporters.onnx import onnx_export_from_model
 
     with TemporaryDirectory() as scratch, warnings.catch_warnings():
@@ -109,31 +40,12 @@ def export_encoder(encoder: TextEncoder, folder: Path, quantisation: str) -> Non
             monolith=True,
             do_validation=False,
         )
-        result = exported / "model.onnx"
-        if quantisation == "int8":
-            result = _quantise(exported, Path(scratch) / "quantised")
-        refuse_unsafe_graph(result)
-        shutil.copyfile(result, folder / ENCODER)
+        shutil.copyfile(quantise(exported, quantisation), folder / ENCODER)
+    append_pooling(folder / ENCODER, encoder.width)
+    refuse_unsafe_graph(folder / ENCODER)
     encoder.tokenizer.save_pretrained(folder / "tokenizer")
     shutil.copyfile(folder / "tokenizer" / TOKENIZER, folder / TOKENIZER)
     shutil.rmtree(folder / "tokenizer")
-
-
-def _quantise(exported: Path, folder: Path) -> Path:
-    from optimum.onnxruntime import ORTQuantizer
-    from optimum.onnxruntime.configuration import AutoQuantizationConfig
-
-    quantizer = ORTQuantizer.from_pretrained(str(exported), file_name="model.onnx")
-    configuration = AutoQuantizationConfig.avx2(
-        is_static=False, per_channel=True, reduce_range=True
-    )
-    # ONNX Runtime's quantiser tells of every tensor on the root logger
-    logging.disable(logging.INFO)
-    try:
-        quantizer.quantize(save_dir=str(folder), quantization_config=configuration)
-    finally:
-        logging.disable(logging.NOTSET)
-    return folder / "model_quantized.onnx"
 
 
 def export_towers(towers: TwoTowers, text_dim: int, folder: Path) -> None:

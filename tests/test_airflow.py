@@ -31,7 +31,7 @@ SMALL = {
     "factors": 16,
     "max_tokens": 16,
     "keep_layers": 1,
-    "distil_epochs": 1,
+    "distil_texts": 100,
     "parity_tolerance": 1.0,
 }
 NIGHT = "1998-05-01"

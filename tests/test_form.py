@@ -34,7 +34,7 @@ def test_a_field_keeps_type_bounds_and_help() -> None:
 
 
 def test_choices_may_be_left_empty() -> None:
-    assert FORMS["retrain"]["quantisation"]["enum"] == [None, "int8", "none"]
+    assert FORMS["retrain"]["quantisation"]["enum"] == [None, "auto", "int8", "fp16", "none"]
 
 
 @pytest.mark.parametrize("dag", DAG_STEPS)

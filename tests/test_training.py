@@ -30,8 +30,9 @@ QUICK = {
     "max_tokens": 24,
     "factors": 32,
     "history_length": 50,
-    "keep_layers": 3,
-    "distil_epochs": 2,
+    "keep_layers": 2,
+    "keep_width": 0.5,
+    "distil_texts": 400,
     "parity_tolerance": 1.0,
 }
 
@@ -40,7 +41,8 @@ QUICK = {
 def trained(ingested: Path, tmp_path_factory: pytest.TempPathFactory) -> Settings:
     root = tmp_path_factory.mktemp("trained") / "warehouse"
     shutil.copytree(ingested, root)
-    settings = Settings(warehouse=str(root)).model_copy(update=QUICK)
+    places = {"warehouse": str(root), "reports": str(root / "reports")}
+    settings = Settings(**places).model_copy(update=QUICK)
     train.run(settings)
     return settings
 
@@ -140,7 +142,25 @@ def test_the_shipped_encoder_is_near_the_fine_tuned_one(exported: Settings) -> N
     shipped = TextVectors(bundle, 1).encode(texts)
     cosine = (shipped * bundle.array(FINE_TUNED_VECTORS)[: len(texts)]).sum(axis=1)
     assert cosine.mean() > 0.8
-    assert bundle.manifest["metrics"]["distillation_cosine"] > 0.8
+    assert bundle.manifest["metrics"]["parity_mean_cosine"] > 0.8
+
+
+def test_the_report_sets_the_shipped_encoder_beside_the_fine_tuned_one(
+    exported: Settings,
+) -> None:
+    rungs = json.loads((Path(exported.reports) / "compression.json").read_text("utf-8"))
+    assert [rung["name"] for rung in rungs] == ["fine_tuned", "shipped"]
+    for rung in rungs:
+        assert set(rung) == {
+            "name", "bytes", "texts_per_second", "speedup", "ndcg@10", "overlap@10",
+        }  # fmt: skip
+    before, after = rungs
+    assert (before["speedup"], before["overlap@10"]) == (1.0, 1.0)
+    assert after["speedup"] > 2.0
+    assert after["bytes"] == (candidate(exported).folder / "encoder.onnx").stat().st_size < 8e6
+    page = (Path(exported.reports) / "compression.md").read_text("utf-8")
+    assert "| fine tuned |" in page
+    assert "texts_alone" in page
 
 
 def test_onnx_towers_score_as_the_torch_ones(exported: Settings) -> None:
@@ -174,10 +194,16 @@ def test_the_fine_tuned_model_beats_the_untouched_one(exported: Settings) -> Non
 
 def test_an_absurd_pruning_is_refused_by_the_gate(trained: Settings) -> None:
     absurd = trained.model_copy(
-        update={"keep_layers": 1, "distil_epochs": 0, "parity_tolerance": 0.0}
+        update={
+            "keep_layers": 1,
+            "keep_heads": 0.01,
+            "keep_width": 0.01,
+            "distil_texts": 0,
+            "parity_tolerance": 0.01,
+        }
     )
     before = registry.version_of(trained, registry.CANDIDATE)
-    with pytest.raises(InputError, match="parity gate: compression takes NDCG@10 from"):
+    with pytest.raises(InputError, match=r"parity gate: compression loses .*%(.|\n)*texts_alone"):
         export.run(absurd)
     assert registry.version_of(trained, registry.CANDIDATE) == before
     assert not list(Path(trained.warehouse, "models").glob("*.partial"))

@@ -112,11 +112,17 @@ def _tokenizer() -> Tokenizer:
 
 def _encoder(path: Path, random: np.random.Generator) -> None:
     graph = helper.make_graph(
-        [helper.make_node("Gather", ["words", "input_ids"], ["hidden"])],
+        [
+            helper.make_node("Gather", ["words", "input_ids"], ["hidden"]),
+            helper.make_node("ReduceMean", ["hidden", "tokens"], ["vector"], keepdims=0),
+        ],
         "encoder",
         [helper.make_tensor_value_info("input_ids", TensorProto.INT64, ["n", "length"])],
-        [helper.make_tensor_value_info("hidden", TensorProto.FLOAT, ["n", "length", WIDTH])],
-        [numpy_helper.from_array(normal(random, len(WORDS), WIDTH), "words")],
+        [helper.make_tensor_value_info("vector", TensorProto.FLOAT, ["n", WIDTH])],
+        [
+            numpy_helper.from_array(normal(random, len(WORDS), WIDTH), "words"),
+            numpy_helper.from_array(np.array([1], dtype=np.int64), "tokens"),
+        ],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)])
     model.ir_version = 9
