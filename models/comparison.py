@@ -2,7 +2,8 @@
 
 - `Question` holds what all models are asked: the users with something to find, their histories
   and profiles, what is true and what may be ranked.
-- `judge` scores the users in blocks and keeps lists, hits and the scores of labelled pairs.
+- `judge` scores the users in blocks and keeps lists, hits and the scores of labelled pairs, each
+  user's in standard deviations over the candidates, so that they compare across users.
 
 Trade-off: an item that a user has already and gets again is neither ranked nor counted as true,
 so repeated consumption is not measured.
@@ -19,6 +20,7 @@ from models.baselines import Scorer, user_item_matrix
 from models.dataset import Factors, History, Interactions, Rows, histories
 from models.metrics import (
     Hits,
+    Mask,
     Numbers,
     Scores,
     area_under_curve,
@@ -51,7 +53,7 @@ class Question:
 
 @dataclass(frozen=True)
 class Answer:
-    """A model's lists for the users asked, and its scores of their labelled pairs [m]."""
+    """A model's lists for the users asked, and its standard scores of their labelled pairs [m]."""
 
     hits: Hits
     pair_scores: Numbers
@@ -100,7 +102,8 @@ def judge(question: Question, score: Scorer, k: int = CUTOFF) -> Answer:
         rows.append(best)
         hits.append((true > 0) & (best >= 0))
         inside = (place >= start) & (place < start + USERS_AT_ONCE)
-        pair_scores[inside] = scores[place[inside] - start, labelled.item[inside]]
+        standard = _standardised(scores, candidate)
+        pair_scores[inside] = standard[place[inside] - start, labelled.item[inside]]
     relevant = np.diff(question.truth.indptr).astype(np.int64)
     return Answer(Hits(np.concatenate(rows), np.concatenate(hits), relevant), pair_scores)
 
@@ -108,7 +111,7 @@ def judge(question: Question, score: Scorer, k: int = CUTOFF) -> Answer:
 def headline(question: Question, answer: Answer, vectors: Factors | None) -> dict[str, float]:
     """Return a model's metrics by name; diversity where item vectors [n, d] are handed in.
 
-    AUC takes the scores of the labelled pairs as they are, across users.
+    AUC takes the standard scores of the labelled pairs, across users.
     """
     hits, train = answer.hits, question.trial.train
     rows, known = hits.rows, popularity_counts(train)
@@ -160,6 +163,13 @@ def popularity_counts(train: Interactions) -> Rows:
 
 def _mean(values: Numbers) -> float:
     return float(values.mean())
+
+
+def _standardised(scores: Scores, candidate: Mask) -> Numbers:
+    """Return scores [u, n] less each user's mean, by the deviation, over the candidates [n]."""
+    ranked = scores[:, candidate].astype(np.float64)
+    deviation = np.maximum(ranked.std(axis=1, keepdims=True), 1e-9)
+    return np.asarray((scores - ranked.mean(axis=1, keepdims=True)) / deviation)
 
 
 def _check(scores: Scores, shape: tuple[int, int]) -> None:

@@ -46,6 +46,7 @@ from models.trainer import (
 )
 
 TEACHER_FACTORS, TEACHER_USERS = 64, 4096
+PROBE_SHARE = 5
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,9 @@ def finetune(
     towers = TwoTowers(encoder.width, start)
     mix = LossMix(options.loss_weights, options.learned_weights)
     teacher = _teacher(task, towers, bank, options.history_length)
-    model = FinetunedModel(bank, towers, _probe(start, options.seed), teacher, mix)
+    model = FinetunedModel(
+        bank, towers, _probe(start, task.split.tuning.train, options.seed), teacher, mix
+    )
     _begin_at_ridge(model, task)
     trainer = _trainer(model, task, options, folder)
     resumed = any(folder.glob("checkpoint-*"))
@@ -189,10 +192,12 @@ def _start(task: TrainingTask, vectors: Factors, positives: Interactions, factor
     return collaborative_start(positives, content, vectors[user_rows(task)], factors)
 
 
-def _probe(start: Start, seed: int) -> Tensor:
-    """Choose a tenth of the known items [n]."""
-    known = np.flatnonzero(start.known)
-    chosen = np.random.default_rng(seed).permutation(known)[: len(known) // 10]
+def _probe(start: Start, positives: Interactions, seed: int) -> Tensor:
+    """Choose one of every `PROBE_SHARE` known items [n], neighbours in popularity."""
+    counts = np.bincount(positives.item, minlength=len(start.known))
+    ranked = np.argsort(-counts, kind="stable")[: int(start.known.sum())]
+    groups = np.array_split(ranked, max(1, len(ranked) // PROBE_SHARE))
+    generator = np.random.default_rng(seed)
     probe = torch.zeros(len(start.known), dtype=torch.bool)
-    probe[torch.from_numpy(chosen)] = True
+    probe[torch.from_numpy(np.array([generator.choice(group) for group in groups]))] = True
     return probe

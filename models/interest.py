@@ -2,8 +2,9 @@
 
 - Levels are log-odds of liking beyond the average, shrunk: of each item over its ratings, of each
   user over theirs. An item without ratings has the level that its text and attributes predict.
-- A logistic regression of the ranking score and both levels, fitted on the validation part, gives
-  the probability (Platt, "Probabilistic outputs for support vector machines", 1999).
+- A logistic regression of the ranking score, in the user's standard deviations, and both levels,
+  fitted on the validation part, gives the probability (Platt, "Probabilistic outputs for support
+  vector machines", 1999).
 
 Trade-off: three features and an intercept, so that some hundred labels calibrate it; what else is
 known of a pair reaches it through the ranking score alone.
@@ -27,7 +28,7 @@ PENALTY = 1e-3
 
 @dataclass(frozen=True)
 class Interest:
-    """Coefficients [4] of one, score, item level and user level, and the items' levels.
+    """Coefficients [4] of one, standard score, item level and user level, and the items' levels.
 
     `levels` [n] of the `rated` items [n]; `text_map` gives those of the others.
     """

@@ -153,11 +153,11 @@ class TwoTowers(nn.Module):
 
         Items in `without` [n] go without their own.
         """
-        ranking, history = self.items(text_vectors, ranking_sum, history_sum)
-        own = self.known & ~without
+        rows = torch.nonzero(~self.known | without).squeeze(1)
+        ranking, history = self.items(text_vectors[rows], ranking_sum[rows], history_sum[rows])
         return (
-            torch.where(own[:, None], self.own_ranking, ranking),
-            torch.where(own[:, None], self.own_history, history),
+            self.own_ranking.index_copy(0, rows, ranking),
+            self.own_history.index_copy(0, rows, history),
         )
 
     def user_factors(

@@ -90,6 +90,16 @@ def test_blocks_of_users_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None
     assert parts.pair_scores.tolist() == whole.pair_scores.tolist()
 
 
+def test_scores_of_pairs_compare_across_users() -> None:
+    """Whatever a model adds to all scores of a user, or multiplies them by, is taken out."""
+    question, scores = ask(some_split().final, NO_PROFILES), fixed_scores(3)
+    grown = scores * (1.0 + np.arange(len(scores)))[:, None] + np.arange(len(scores))[:, None]
+    plain, other = (
+        judge(question, scorer_of(one, question.users)).pair_scores for one in (scores, grown)
+    )
+    np.testing.assert_allclose(other, plain, rtol=1e-4, atol=1e-4)
+
+
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
 def test_scores_that_are_no_numbers_are_refused(bad: float) -> None:
     question, scores = ask(some_split().final, NO_PROFILES), fixed_scores(0)
