@@ -30,9 +30,7 @@ QUICK = {
     "max_tokens": 24,
     "factors": 32,
     "history_length": 50,
-    "keep_layers": 2,
-    "keep_width": 0.5,
-    "distil_texts": 400,
+    "distil_texts": 3000,
     "parity_tolerance": 1.0,
 }
 
