@@ -43,14 +43,9 @@ class Settings(BaseModel):
 
     # where things are
     warehouse: str = setting(
-        "warehouse",
-        "Folder or URI of the Delta tables and model versions.",
-        EVERY_STEP,
-        min_length=1,
+        "warehouse", "Folder or URI of the tables and model versions.", EVERY_STEP, min_length=1
     )
-    reports: str = setting(
-        "reports", "Folder of the reports.", "export", "evaluate", "train", min_length=1
-    )
+    reports: str = setting("reports", "Folder of the reports.", "export", "evaluate", min_length=1)
     mlflow_tracking_uri: str = setting(
         "", "MLflow store; empty: SQLite under the warehouse.",
         "train", "export", "evaluate", "promote", "models", "score", "publish",
@@ -162,11 +157,7 @@ class Settings(BaseModel):
     )
     # export
     vocabulary_margin: int = setting(
-        2000,
-        "Frequent word pieces kept beside those of the corpus; only WordPiece is trimmed.",
-        "export",
-        ge=0,
-        le=1_000_000,
+        2000, "Frequent word pieces kept beside those of the texts.", "export", ge=0, le=10**6
     )
     keep_layers: int = setting(
         2, "Layers of the language model that pruning keeps.", "export", ge=1, le=48
@@ -179,10 +170,10 @@ class Settings(BaseModel):
     )
     distil_texts: int = setting(
         36_000,
-        "Texts from which the pruned model learns the full one's vectors, over all passes.",
+        "Texts that the pruned model learns from, over all passes.",
         "export",
         ge=0,
-        le=100_000_000,
+        le=10**8,
     )
     distil_learning_rate: float = setting(
         1e-3, "Learning rate of that distillation.", "export", gt=0, le=1

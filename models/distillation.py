@@ -20,10 +20,11 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from models.dataset import Factors, Rows
-from models.encoder import FrozenTrunk, TextEncoder, layers_of
+from models.encoder import FrozenTrunk, TextEncoder, Tokens, layers_of
 from models.texts import length_buckets
 
 _log = logging.getLogger("nightrank.export")
@@ -62,11 +63,7 @@ def distil(
     some = [texts[row] for row in torch.randperm(len(texts), generator=generator)[:KEPT_TEXTS]]
     epochs = max(1, round(visits / len(some)))
     teacher = _Teacher(full, some, metric)
-    student.requires_grad_(True)
-    student.model.embeddings.requires_grad_(False)
-    student.eval()
-    depth = len(layers_of(student.model))
-    trained = [weight for weight in student.parameters() if weight.requires_grad]
+    trained = _trained(student)
     optimiser = torch.optim.AdamW(trained, lr=learning_rate, weight_decay=0.0)
     tokens = student.tokenize(some)
     buckets = length_buckets(tokens.lengths, BATCH)
@@ -76,20 +73,26 @@ def distil(
     for epoch in range(epochs):
         total = np.zeros(3)
         for index in torch.randperm(len(buckets), generator=generator).tolist():
-            rows = buckets[index]
-            ids, mask = tokens.batch(rows, student.padding, student.device)
-            states = student.states(ids, mask, depth)
-            losses = teacher.losses(rows, states, mask, student.pooled(states, mask, depth))
+            losses = teacher.losses(buckets[index], tokens, student)
             torch.autograd.backward(losses.sum())
             nn.utils.clip_grad_norm_(trained, 1.0)
             optimiser.step()
             schedule.step()
             optimiser.zero_grad()
             total += losses.detach().cpu().numpy() / len(buckets)
-        _log.info(
-            "distillation epoch %d/%d: states %.4f, vectors %.4f, scores %.4f",
-            epoch + 1, epochs, *total,
-        )  # fmt: skip
+        _log.info("distillation pass %d/%d: %s", epoch + 1, epochs, _named(total))
+
+
+def _named(losses: NDArray[np.float64]) -> str:
+    return "states {:.4f}, vectors {:.4f}, scores {:.4f}".format(*losses)
+
+
+def _trained(student: TextEncoder) -> list[nn.Parameter]:
+    """Return the weights that learn; dropout is off."""
+    student.eval()
+    student.requires_grad_(True)
+    student.model.embeddings.requires_grad_(False)
+    return [weight for weight in student.parameters() if weight.requires_grad]
 
 
 class _Teacher:
@@ -110,15 +113,18 @@ class _Teacher:
         sample, mask = self._states.batch(np.arange(min(len(texts), VARIANCE_TEXTS)), full.device)
         self._variance = max(float(sample[mask.bool()].var(dim=0).mean()), 1e-12)
 
-    def losses(self, rows: Rows, states: Tensor, mask: Tensor, vectors: Tensor) -> Tensor:
-        """Return the errors of states, vectors and scores [3]; one is missing all variance.
+    def losses(self, rows: Rows, tokens: Tokens, student: TextEncoder) -> Tensor:
+        """Return the student's errors of states, vectors and scores [3]; all missing is one.
 
-        `states` [b, l, w] and `vectors` [b, w] are the student's for the texts `rows`, `mask`
-        [b, l] marks their tokens.
+        `tokens` are the student's of all texts; those in `rows` [b] are asked.
         """
+        ids, mask = tokens.batch(rows, student.padding, student.device)
+        depth = len(layers_of(student.model))
+        states = student.states(ids, mask, depth)
         wanted, _ = self._states.batch(rows, states.device)
-        tokens = mask.unsqueeze(-1).to(states.dtype)
-        apart = ((states - wanted).square() * tokens).sum() / (tokens.sum() * states.shape[2])
+        inside = mask.unsqueeze(-1).to(states.dtype)
+        apart = ((states - wanted).square() * inside).sum() / (inside.sum() * states.shape[2])
+        vectors = student.pooled(states, mask, depth)
         missed = vectors - self._vectors[torch.from_numpy(rows)].to(vectors.device)
         scores = missed @ self._root.to(vectors.device)
         return torch.stack(

@@ -30,7 +30,7 @@ QUICK = {
     "max_tokens": 24,
     "factors": 32,
     "history_length": 50,
-    "distil_texts": 3000,
+    "distil_texts": 1500,
     "parity_tolerance": 1.0,
 }
 
