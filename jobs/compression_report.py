@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from jobs.number_choice import Numbers
 from jobs.plots import plot_ladder
 from models.parity import Parity
 
@@ -43,19 +44,26 @@ class Rung:
         }
 
 
-def write_compression(folder: Path, version: str, rungs: Sequence[Rung], parity: Parity) -> Path:
-    """Write the report's files into `folder` and return the page's path."""
+def write_compression(
+    folder: Path, version: str, rungs: Sequence[Rung], tried: Sequence[Numbers], parity: Parity
+) -> Path:
+    """Write the report's files into `folder` and return the page's path.
+
+    `tried` are the kinds of numbers among which the shipped one was chosen.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     rows = [rung.row() for rung in rungs]
     text = json.dumps(rows, indent=2, allow_nan=False)
     (folder / JSON_NAME).write_text(text + "\n", "utf-8")
     plot_ladder(folder / PLOT_NAME, rows)
     page = folder / PAGE_NAME
-    page.write_text("\n\n".join(_sections(version, rows, parity)) + "\n", "utf-8")
+    page.write_text("\n\n".join(_sections(version, rows, tried, parity)) + "\n", "utf-8")
     return page
 
 
-def _sections(version: str, rows: Sequence[dict[str, Any]], parity: Parity) -> list[str]:
+def _sections(
+    version: str, rows: Sequence[dict[str, Any]], tried: Sequence[Numbers], parity: Parity
+) -> list[str]:
     lines = [
         "| stage | encoder | texts a second | speed-up | NDCG@10 | top-10 overlap |",
         "| --- | ---: | ---: | ---: | ---: | ---: |",
@@ -76,7 +84,23 @@ def _sections(version: str, rows: Sequence[dict[str, Any]], parity: Parity) -> l
         how,
         "\n".join(lines),
         f"![Quality against speed]({PLOT_NAME})",
+        *_numbers(tried),
         "## Parity gate",
         f"```\n{parity.table()}\n```",
         f"Largest error of a text vector: {parity.largest_vector_error:.3f}.",
     ]
+
+
+def _numbers(tried: Sequence[Numbers]) -> list[str]:
+    if not tried:
+        return []
+    lines = [
+        "| numbers | encoder | texts a second | cosine to fp32 |",
+        "| --- | ---: | ---: | ---: |",
+        *(
+            f"| {one.kind} | {one.size / 1e6:.1f} MB | {one.texts_per_second:.0f} "
+            f"| {one.cosine:.4f} |"
+            for one in tried
+        ),
+    ]
+    return ["## Numbers, on the device that scores", "\n".join(lines)]

@@ -23,6 +23,7 @@ from jobs import registry
 from jobs.compression_report import write_compression
 from jobs.ladder import Ladder
 from jobs.lineage import recorded
+from jobs.number_choice import chosen_numbers
 from jobs.parity_gate import Gate, Trials, prepare, refuse_loss
 from jobs.settings import Settings
 from models.bundle import (
@@ -39,7 +40,6 @@ from models.encoder import TextEncoder
 from models.errors import InputError
 from models.network import TwoTowers
 from models.night import usable_device
-from models.quantisation import choose_quantisation
 from models.student import StudentOptions, felt_by_users, stages
 from models.throughput import eager
 from models.topk import build_ranker
@@ -105,7 +105,10 @@ def _export(settings: Settings, trained: Bundle, version: str, folder: Path) -> 
     rungs = Ladder(Gate(trials, bundle, towers), trials.texts)
     student = _student(settings, trained, trials, towers, rungs)
     device = usable_device(bundle, settings.device)
-    export_encoder(student, partial, choose_quantisation(settings.quantisation, device))
+    numbers, tried = chosen_numbers(
+        settings.quantisation, student, device, trials.texts, rungs.threads
+    )
+    export_encoder(student, partial, numbers)
     bundle = write_manifest(partial, manifest)
     parity = rungs.gate.parity(bundle, rungs.add_version("shipped", bundle))
     try:
@@ -113,7 +116,7 @@ def _export(settings: Settings, trained: Bundle, version: str, folder: Path) -> 
     except InputError:
         shutil.rmtree(partial)
         raise
-    page = write_compression(Path(settings.reports), version, rungs.measured(), parity)
+    page = write_compression(Path(settings.reports), version, rungs.measured(), tried, parity)
     LOGGER.info("%s\n%s", page, parity.table())
     metrics = {f"parity_{name}": value for name, value in parity.metrics().items()}
     write_manifest(partial, {**manifest, "metrics": {**trained.manifest["metrics"], **metrics}})

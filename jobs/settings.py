@@ -180,8 +180,7 @@ class Settings(BaseModel):
     )
     quantisation: Literal["auto", "int8", "fp16", "none"] = setting(
         "auto",
-        "Numbers of the shipped encoder: int8 (dynamic), fp16, none (fp32); auto takes fp16 where "
-        "scoring uses CUDA, else int8.",
+        "The encoder's numbers: int8 (dynamic), fp16, none (fp32); auto measures which suits best.",
         "export",
     )
     parity_tolerance: float = setting(

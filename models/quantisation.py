@@ -1,31 +1,30 @@
-"""The numbers of the shipped encoder, chosen for the hardware that scores.
+"""The kinds of numbers that a shipped encoder can have.
 
 - `int8`: dynamic, a scale for each channel of the weights; activations are scaled as they come.
 - `fp16`: for GPUs, where quantised operators fall back to the CPU or run slower than halves. It
   loads on the CPU too, through conversions, and gains nothing there but size.
 - `none`: the exported fp32 graph.
-- `auto`: fp16 where scoring uses CUDA, else int8; the choice is logged.
 
 Seven bits of the eight are used: without VNNI, sums of two products saturate beyond them.
 
-Trade-off: the choice follows the machine that exports, which has to be like the one that scores.
+Trade-off: int8 keeps scales for each text, so that nothing has to be calibrated and a text far from
+the corpus is not cut off; static scales would save finding them.
 """
 
 import logging
+from collections.abc import Mapping
 from pathlib import Path
 
 import onnx
 
-_log = logging.getLogger("nightrank.export")
+KINDS = ("int8", "fp16", "none")
+NEARLY = 0.9
 
 
-def choose_quantisation(wanted: str, device: str) -> str:
-    """Return `wanted`, or for "auto" what suits scoring on `device` ("cpu" or "cuda"); log it."""
-    chosen = wanted
-    if wanted == "auto":
-        chosen = "fp16" if device == "cuda" else "int8"
-    _log.info("quantisation: %s (setting %s), for scoring on %s", chosen, wanted, device)
-    return chosen
+def smallest_of_the_fast(sizes: Mapping[str, int], speeds: Mapping[str, float]) -> str:
+    """Return the smallest kind whose texts a second are at least NEARLY the fastest's."""
+    fast = [kind for kind in sizes if speeds[kind] >= NEARLY * max(speeds.values())]
+    return min(fast, key=lambda kind: sizes[kind])
 
 
 def quantise(exported: Path, quantisation: str) -> Path:

@@ -6,10 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from jobs.number_choice import chosen_numbers
 from models.bundle import ENCODER, write_manifest
 from models.compress import export_encoder
 from models.encoder import TextEncoder, load_language_model
-from models.quantisation import choose_quantisation
+from models.quantisation import smallest_of_the_fast
 from models.serving import TextVectors
 
 TEXTS = ["Alien (1979). Horror, science fiction.", "Toy Story", "24 year old male technician", ""]
@@ -43,18 +44,33 @@ def test_every_kind_of_numbers_serves_on_the_cpu(
     np.testing.assert_array_equal(found, alone)
 
 
-@pytest.mark.parametrize(
-    ("wanted", "device", "chosen"),
-    [
-        ("auto", "cpu", "int8"),
-        ("auto", "cuda", "fp16"),
-        ("none", "cuda", "none"),
-        ("fp16", "cpu", "fp16"),
-    ],
-)
-def test_the_choice_follows_the_device_and_is_logged(
-    wanted: str, device: str, chosen: str, caplog: pytest.LogCaptureFixture
+def test_auto_measures_every_kind_and_logs_the_choice(
+    encoder: TextEncoder, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.INFO):
-        assert choose_quantisation(wanted, device) == chosen
-    assert f"quantisation: {chosen} (setting {wanted}), for scoring on {device}" in caplog.text
+        chosen, tried = chosen_numbers("auto", encoder, "cpu", TEXTS, threads=1)
+    assert [one.kind for one in tried] == ["int8", "fp16", "none"]
+    assert all(one.texts_per_second > 0 and one.cosine > 0.9 for one in tried)
+    assert chosen in {"int8", "none"}  # halves are converted on the CPU, back and forth
+    assert f"quantisation: {chosen} (setting auto), for scoring on cpu" in caplog.text
+
+
+def test_a_wanted_kind_is_taken_untried(
+    encoder: TextEncoder, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.INFO):
+        assert chosen_numbers("fp16", encoder, "cuda", TEXTS, threads=1) == ("fp16", [])
+    assert "quantisation: fp16 (setting fp16), for scoring on cuda" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("speeds", "chosen"),
+    [
+        ({"int8": 100.0, "fp16": 40.0, "none": 80.0}, "int8"),
+        ({"int8": 20.0, "fp16": 100.0, "none": 60.0}, "fp16"),
+        ({"int8": 20.0, "fp16": 95.0, "none": 100.0}, "fp16"),
+        ({"int8": 20.0, "fp16": 50.0, "none": 100.0}, "none"),
+    ],
+)
+def test_the_smallest_of_the_fast_is_chosen(speeds: dict[str, float], chosen: str) -> None:
+    assert smallest_of_the_fast({"int8": 1, "fp16": 2, "none": 4}, speeds) == chosen
