@@ -16,7 +16,8 @@ from typing import Any
 
 import click
 
-from jobs.settings import Settings, load_settings
+from jobs.settings import Settings
+from jobs.settings_layers import load_settings
 from models.errors import InputError
 
 LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"

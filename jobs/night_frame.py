@@ -8,7 +8,7 @@
 Trade-off: the item ids are joined to rows by broadcast, right up to some million items.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
@@ -21,7 +21,8 @@ from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as fn
 from pyspark.sql.pandas.functions import pandas_udf
 
-from jobs.tables import INTERACTIONS, RECOMMENDATIONS, TABLES, USERS
+from jobs.incremental import Kept
+from jobs.tables import INTERACTIONS, RECOMMENDATIONS, RECOMMENDATIONS_STAGED, TABLES, USERS
 from jobs.warehouse import Warehouse
 from models.dataset import tie_order
 from models.night import LISTS_SCHEMA, NightPlan, Users, top_lists
@@ -54,11 +55,12 @@ def histories(
     versions: Mapping[str, int],
     items: DataFrame,
     partitions: int,
+    only: DataFrame | None = None,
 ) -> DataFrame:
     """Return one row a user: user_id, events (array of ts, item_row, value) and profile text.
 
-    Users are those of interactions and of `users`; an event whose item isn't in `items` is left
-    out.
+    Users are those of interactions and of `users`, and of `only` (user_id) where it is given; an
+    event whose item isn't in `items` is left out.
     """
     event = fn.struct("ts", "tie", "item_row", "value").cast(_EVENT)
     rows = (
@@ -73,6 +75,8 @@ def histories(
     if USERS in versions:
         profiles = _table(spark, warehouse, USERS, versions)
         rows = rows.union(profiles.select("user_id", fn.lit(None).cast(_EVENT), "text"))
+    if only is not None:
+        rows = rows.join(only, "user_id", "left_semi")
     return (
         rows.repartition(partitions, "user_id")
         .groupBy("user_id")
@@ -112,6 +116,26 @@ def recommendations(
     }
     return spread.join(items, fn.col("col.item_rows") == fn.col("item_row")).select(
         *(columns[name].alias(name) for name in TABLES[RECOMMENDATIONS].column_names)
+    )
+
+
+def users_frame(spark: SparkSession, users: Collection[str]) -> DataFrame:
+    """Return the user_ids `users`, ready for a broadcast join."""
+    table = pa.table({"user_id": pa.array(sorted(users), pa.string())})
+    return fn.broadcast(spark.createDataFrame(table))
+
+
+def kept_rows(
+    spark: SparkSession, warehouse: Warehouse, kept: Kept, scored: DataFrame, run_date: date
+) -> DataFrame:
+    """Return the rows of the night `kept` as those of `run_date`, but those of users `scored`."""
+    versions = {RECOMMENDATIONS_STAGED: kept.table_version}
+    rows = _table(spark, warehouse, RECOMMENDATIONS_STAGED, versions)
+    return (
+        rows.where(fn.col("run_date") == fn.lit(kept.night.run_date))
+        .join(scored, "user_id", "left_anti")
+        .withColumn("run_date", fn.lit(run_date))
+        .select(*TABLES[RECOMMENDATIONS].column_names)
     )
 
 

@@ -64,15 +64,24 @@ def staged_night(warehouse: Warehouse, run_date: dt.date) -> tuple[StagedNight, 
 
     Raises InputError where that night isn't staged.
     """
-    if warehouse.exists(RECOMMENDATIONS_STAGED):
-        table = DeltaTable(warehouse.path(RECOMMENDATIONS_STAGED))
-        for commit in table.history():
-            night = _staged_by(commit.get("userMetadata"))
-            if night is not None and night.run_date == run_date:
-                return night, table.version()
+    for night in staged_nights(warehouse):
+        if night.run_date == run_date:
+            return night, warehouse.version(RECOMMENDATIONS_STAGED)
     raise InputError(
         f"night {run_date} isn't staged: run `nightrank score --run-date {run_date}` first"
     )
+
+
+def staged_nights(warehouse: Warehouse) -> list[StagedNight]:
+    """Return what each night was made of when it was staged last."""
+    if not warehouse.exists(RECOMMENDATIONS_STAGED):
+        return []
+    found: dict[dt.date, StagedNight] = {}
+    for commit in DeltaTable(warehouse.path(RECOMMENDATIONS_STAGED)).history():
+        night = _staged_by(commit.get("userMetadata"))
+        if night is not None:
+            found.setdefault(night.run_date, night)
+    return list(found.values())
 
 
 def _staged_by(metadata: object) -> StagedNight | None:

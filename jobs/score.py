@@ -2,7 +2,8 @@
 
 - The versions of all tables are pinned first and travel with the staged rows.
 - New texts are encoded and the items' factors computed once, into files that every worker maps.
-- Spark groups interactions by user; a pandas UDF scores the users against all items.
+- Spark groups interactions by user; a pandas UDF scores the users against all items; lists of users
+  of whom nothing has changed since an earlier night are kept.
 - One commit replaces the night in `recommendations_staged`: a killed run leaves nothing, the next
   one gives the same rows.
 
@@ -11,33 +12,28 @@ Trade-off: the staged table is locked from start to end, so that a lost run fenc
 
 import datetime as dt
 import os
-import re
 import sys
 import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
-from deltalake import DeltaTable
-from pyspark.errors import PySparkException
-from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import SparkSession
 
-from jobs import night_frame, nights, progress, registry, spark
+from jobs import night_frame, nights, registry, spark
 from jobs.dataset_reader import read_catalogue
+from jobs.incremental import kept_lists
 from jobs.lineage import recorded
 from jobs.nights import StagedNight
 from jobs.settings import Settings
+from jobs.staging import stage
 from jobs.tables import INTERACTIONS, ITEMS, RECOMMENDATIONS_STAGED, USERS
 from jobs.text_vectors import text_vectors
 from jobs.views import connect
 from jobs.warehouse import Warehouse
 from models.bundle import Bundle
-from models.dataset import Catalogue
-from models.errors import InputError
 from models.night import NightPlan, block_items, prepare, usable_device
 from models.texts import item_texts
-
-_REFUSAL = re.compile(r"^models\.errors\.InputError: (.*)$", re.MULTILINE)
 
 
 def run(settings: Settings, run_date: str | None = None) -> dict[str, Any]:
@@ -58,15 +54,19 @@ def run(settings: Settings, run_date: str | None = None) -> dict[str, Any]:
             vectors, encoded = text_vectors(warehouse, bundle, item_texts(catalogue), threads)
             prepare(bundle, catalogue, vectors, Path(folder) / "arrays", threads)
             plan = _plan(settings, session, bundle, Path(folder), date)
+            kept = kept_lists(warehouse, night) if settings.incremental else None
+            scored = users if kept is None else len(kept.score)
             scoring = time.monotonic()
-            rows, version = _stage(session, warehouse, night, catalogue, users, plan)
-            pairs_per_second = round(users * items / (time.monotonic() - scoring))
+            rows, version = stage(session, warehouse, night, catalogue, scored, plan, kept)
+            pairs_per_second = round(scored * items / (time.monotonic() - scoring))
         record.rows = {RECOMMENDATIONS_STAGED: rows, "users": users, "k": settings.k}
+        record.rows["users_scored"] = scored
     return {
         "staged_night": date.isoformat(),
         "model_version": bundle.version,
         "device": plan.device,
         "users": users,
+        "users_scored": scored,
         "items": items,
         "rows": rows,
         "texts_encoded": encoded,
@@ -104,44 +104,6 @@ def _plan(
         threads=int(session.conf.get("spark.task.cpus", "1") or 1),
         device=usable_device(bundle, settings.device),
     )
-
-
-def _stage(
-    session: SparkSession,
-    warehouse: Warehouse,
-    night: StagedNight,
-    catalogue: Catalogue,
-    users: int,
-    plan: NightPlan,
-) -> tuple[int, int]:
-    """Score and commit the night; return its rows and the version of the staged table."""
-    session.conf.set("spark.sql.execution.arrow.maxRecordsPerBatch", str(plan.batch_users))
-    done = session.sparkContext.accumulator(0)
-    items = night_frame.items_frame(session, catalogue.item_ids)
-    tasks = night_frame.tasks(users, session.sparkContext.defaultParallelism)
-    histories = night_frame.histories(session, warehouse, night.inputs, items, tasks)
-    frame = night_frame.recommendations(
-        histories, items, night_frame.lists_udf(plan, done), night.run_date, night.model_version
-    )
-    warehouse.create(RECOMMENDATIONS_STAGED)
-    with progress.shown(lambda: done.value, users, len(catalogue.item_ids)):
-        _write(frame, warehouse, night)
-    commit = DeltaTable(warehouse.path(RECOMMENDATIONS_STAGED)).history(1)[0]
-    if commit.get("userMetadata") != night.metadata():
-        raise RuntimeError(f"night {night.run_date}: another writer's commit came after ours")
-    return int(commit["operationMetrics"]["numOutputRows"]), int(commit["version"])
-
-
-def _write(frame: DataFrame, warehouse: Warehouse, night: StagedNight) -> None:
-    writer = frame.write.format("delta").mode("overwrite")
-    writer = writer.option("replaceWhere", f"run_date = '{night.run_date}'")
-    try:
-        writer.option("userMetadata", night.metadata()).save(warehouse.path(RECOMMENDATIONS_STAGED))
-    except PySparkException as error:
-        refusal = _REFUSAL.search(str(error))
-        if refusal is None:
-            raise
-        raise InputError(refusal[1]) from error
 
 
 if __name__ == "__main__":

@@ -2,25 +2,14 @@
 
 - The fields of `Settings` make the command-line flags, the keys of `nightrank.toml`, the
   `NIGHTRANK_*` environment variables and the form that Airflow shows for a manual retrain.
-- Precedence, lowest first: default, file, environment, flag. The origin of each value is kept.
-- An unknown key is an error in each of the three places.
+- `jobs/settings_layers.py` merges these four, and keeps the origin of each value.
 
 Trade-off: one flat model. A name is the same word everywhere, at the price of longer names.
 """
 
-import os
-import tomllib
-from collections.abc import Mapping
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
-
-from models.errors import InputError
-
-ENVIRONMENT_PREFIX = "NIGHTRANK_"
-DEFAULT_FILE = "nightrank.toml"
+from pydantic import BaseModel, ConfigDict, Field
 
 EVERY_STEP = "every"
 
@@ -220,6 +209,9 @@ class Settings(BaseModel):
         ge=1,
         le=65536,
     )
+    incremental: bool = setting(
+        True, "Whether users of whom nothing changed keep the lists of the night before.", "score"
+    )
     device: Literal["auto", "cpu", "cuda"] = setting(
         "auto", "Where scoring runs; auto takes CUDA where it works, else the CPU.",
         "export", "score",
@@ -236,64 +228,3 @@ def steps_of(name: str) -> list[str]:
     extra = Settings.model_fields[name].json_schema_extra
     steps = extra["steps"] if isinstance(extra, dict) else []
     return [str(step) for step in steps] if isinstance(steps, list) else []
-
-
-@dataclass(frozen=True)
-class LoadedSettings:
-    """The settings and where each value came from."""
-
-    values: Settings
-    origins: dict[str, str]
-
-
-def load_settings(
-    file: Path | None = None,
-    flags: Mapping[str, Any] | None = None,
-    environment: Mapping[str, str] | None = None,
-) -> LoadedSettings:
-    """Merge defaults, file, environment and flags into checked settings.
-
-    `file` None means `nightrank.toml` in the working folder, where there is one.
-    Raises InputError that names the key, its origin and the bound that it broke.
-    """
-    merged: dict[str, Any] = {}
-    origins = dict.fromkeys(Settings.model_fields, "default")
-    for origin, layer in (
-        _file_layer(file),
-        ("environment", _environment_layer(os.environ if environment is None else environment)),
-        ("flag", {name: value for name, value in (flags or {}).items() if value is not None}),
-    ):
-        for name, value in layer.items():
-            if name not in origins:
-                known = ", ".join(sorted(Settings.model_fields))
-                raise InputError(f"unknown setting `{name}` in {origin}; known: {known}")
-            merged[name], origins[name] = value, origin
-    try:
-        return LoadedSettings(Settings(**merged), origins)
-    except ValidationError as error:
-        first = error.errors()[0]
-        name = str(first["loc"][0])
-        raise InputError(
-            f"setting `{name}` from {origins[name]}: {first['msg']}, got {first['input']!r}"
-        ) from error
-
-
-def _file_layer(file: Path | None) -> tuple[str, dict[str, Any]]:
-    path = Path(DEFAULT_FILE) if file is None else file
-    if file is None and not path.exists():
-        return str(path), {}
-    try:
-        return str(path), tomllib.loads(path.read_text("utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"settings file {path} can't be read: {error}") from error
-    except tomllib.TOMLDecodeError as error:
-        raise InputError(f"settings file {path} is no TOML: {error}") from error
-
-
-def _environment_layer(environment: Mapping[str, str]) -> dict[str, str]:
-    prefix = len(ENVIRONMENT_PREFIX)
-    return {
-        name[prefix:].lower(): value
-        for name, value in environment.items()
-        if name.startswith(ENVIRONMENT_PREFIX)
-    }

@@ -1,11 +1,12 @@
 """Names, columns, types and checks of every table: the only place where they stand.
 
 - A `Table` holds its columns in order, the columns that identify a row, the column that it is
-  partitioned by and the CHECKs that Delta enforces on every write.
+  partitioned by, whether Delta keeps a feed of its changes, and the CHECKs that Delta enforces on
+  every write.
 - Types are written as Delta writes them; `schema` turns them into DDL for Spark (which takes it
   wherever it takes a schema), `arrow_schema` into pyarrow's types.
 
-Trade-off: plain Delta (reader 1, writer 3): no deletion vectors, no clustering, no generated
+Trade-off: plain Delta (reader 1, writer 4): no deletion vectors, no clustering, no generated
 columns, so that every Delta reader and writer works, at the price of slower updates.
 """
 
@@ -59,6 +60,7 @@ class Table:
     columns: tuple[Column, ...]
     key: tuple[str, ...] = ()
     partition_by: tuple[str, ...] = ()
+    change_feed: bool = False
     checks: dict[str, str] = field(default_factory=dict)
 
     @property
@@ -115,6 +117,7 @@ _ALL = (
             Column("ingest_id", "string"),
         ),
         key=("user_id", "item_id", "ts"),
+        change_feed=True,
         checks={"value_is_a_number": "NOT isnan(value)"},
     ),
     Table(
@@ -128,6 +131,7 @@ _ALL = (
             Column("features", "array<float>", nullable=True),
         ),
         key=("item_id",),
+        change_feed=True,
     ),
     Table(
         USERS,
@@ -137,6 +141,7 @@ _ALL = (
             Column("attributes", "map<string,string>"),
         ),
         key=("user_id",),
+        change_feed=True,
     ),
     Table(
         TRIPLES,

@@ -26,6 +26,8 @@ from models.errors import InputError
 
 LOGGER = logging.getLogger(__name__)
 
+CHANGE_FEED = "delta.enableChangeDataFeed"
+
 _DELTA = {"double": "double", "float": "float", "int": "integer", "bigint": "long"}
 
 
@@ -74,6 +76,21 @@ class Warehouse:
         schema = TABLES[name].arrow_schema
         return table.cast(pa.schema([schema.field(column) for column in table.column_names]))
 
+    def changed(self, name: str, since: int, until: int, column: str) -> set[str] | None:
+        """Return the values of a text `column` in rows changed after version `since`, to `until`.
+
+        By Delta's change feed: rows inserted, updated and deleted. None where the table has no
+        feed of all these versions.
+        """
+        if since == until:
+            return set()
+        try:
+            feed = self._open(name, until).load_cdf(since + 1, until, columns=[column])
+            return {str(value) for value in pa.table(feed.read_all())[column].to_pylist()}
+        except DeltaError as error:
+            LOGGER.info("no change feed of %s from version %d to %d: %s", name, since, until, error)
+            return None
+
     def append(self, name: str, table: pa.Table) -> None:
         """Append the rows of `table` under the lock of `name`; make the table when absent."""
         with self.lock(name):
@@ -93,6 +110,7 @@ class Warehouse:
                 self.path(name),
                 Schema([_field(column) for column in table.columns]),
                 partition_by=list(table.partition_by),
+                configuration={CHANGE_FEED: "true"} if table.change_feed else None,
             )
         # apart from the creation, so that a process killed between the two is made good here
         enforced = made.metadata().configuration

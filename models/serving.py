@@ -42,8 +42,10 @@ NIGHT_ITEM_FACTORS = "item_factors.npy"
 NIGHT_HISTORY_FACTORS = "history_factors.npy"
 NIGHT_TITLES = "titles.json"
 USERS_AT_ONCE = 64
+NO_HISTORY = History(np.zeros(0, dtype=np.int64), np.zeros(0), np.zeros(0))
 ITEMS_AT_ONCE = 4096
-NEVER_SEEN_DAYS = 365.0
+# days without an interaction after which their number no longer moves a score (2 ** -14 is left)
+SETTLED_DAYS = 7.0
 
 
 def session(model: Path | bytes, threads: int, device: str = "cpu") -> ort.InferenceSession:
@@ -151,33 +153,38 @@ class HistoryEncoder:
     ) -> Factors:
         """Return user factors [u, d] from histories and profile vectors [u, w].
 
+        A user's are the same bits whoever else is asked about.
+
         `clock` is the time of asking in seconds, None for right after each user's newest.
         """
         parts = []
         for start in range(0, len(histories), USERS_AT_ONCE):
-            some = histories[start : start + USERS_AT_ONCE]
-            items, ages = pad_histories(some, self._threshold, self._length, self._padding)
+            some = list(histories[start : start + USERS_AT_ONCE])
+            # always as many rows: a product's last bits depend on their number
+            missing = USERS_AT_ONCE - len(some)
+            full = some + [NO_HISTORY] * missing
+            items, ages = pad_histories(full, self._threshold, self._length, self._padding)
             feed = {
-                "profiles": profiles[start : start + USERS_AT_ONCE],
+                "profiles": np.pad(profiles[start : start + len(some)], ((0, missing), (0, 0))),
                 "history_factors": self._factors,
                 "items": items,
                 "ages": ages,
-                "idle_days": np.array([idle_days(h, clock) for h in some], dtype=np.float32),
+                "idle_days": np.array([idle_days(h, clock) for h in full], dtype=np.float32),
             }
-            parts.append(self._session.run(None, feed)[0])
+            parts.append(self._session.run(None, feed)[0][: len(some)])
         return np.concatenate(parts)
 
 
 def idle_days(history: History, clock: float | None) -> float:
-    """Return the days between a history's newest interaction and `clock`.
+    """Return the days between a history's newest interaction and `clock`, SETTLED_DAYS at most.
 
-    0 without a clock; NEVER_SEEN_DAYS without a history.
+    0 without a clock; SETTLED_DAYS without a history.
     """
     if clock is None:
         return 0.0
     if len(history.time) == 0:
-        return NEVER_SEEN_DAYS
-    return max(0.0, (clock - float(history.time[-1])) / SECONDS_IN_A_DAY)
+        return SETTLED_DAYS
+    return min(max(0.0, (clock - float(history.time[-1])) / SECONDS_IN_A_DAY), SETTLED_DAYS)
 
 
 def pad_histories(

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from jobs.settings import Settings, load_settings
+from jobs.settings import Settings
+from jobs.settings_layers import load_settings
 from models.errors import InputError
 
 

@@ -49,7 +49,7 @@ def test_every_table_is_plain_delta(warehouse: Warehouse, name: str) -> None:
         warehouse.create(name)  # a second time changes nothing
     made = warehouse._open(name, None)
     assert made.protocol().min_reader_version == 1
-    assert made.protocol().min_writer_version <= 3
+    assert made.protocol().min_writer_version <= 4
     assert made.metadata().partition_columns == list(TABLES[name].partition_by)
     assert warehouse.read(name).schema == TABLES[name].arrow_schema
 
