@@ -16,7 +16,7 @@ import torch
 from models.dataset import Factors
 from models.encoder import TextEncoder
 
-SAMPLE, ROUNDS = 120, 5
+SAMPLE, ROUNDS = 48, 5
 
 Encode = Callable[[Sequence[str]], Factors]
 
