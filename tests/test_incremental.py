@@ -42,8 +42,7 @@ def scored(
 def change(spark: SparkSession, settings: Settings, name: str, rows: Rows) -> None:
     """Merge `rows` into a table as ingest does."""
     table = pa.Table.from_pylist(rows, schema=TABLES[name].arrow_schema)
-    frame = spark.createDataFrame(table.to_pandas(), TABLES[name].schema)
-    merge(spark, Warehouse(settings.warehouse), name, frame)
+    merge(spark, Warehouse(settings.warehouse), name, spark.createDataFrame(table))
 
 
 def event(user: str, item: str, value: float = 5.0, ts: dt.datetime = EVENING) -> dict[str, Any]:
