@@ -173,7 +173,7 @@ class Settings(BaseModel):
         "export",
     )
     parity_tolerance: float = setting(
-        0.01,
+        0.03,
         "Relative loss of validation NDCG@10 by compression that the gate lets pass.",
         "export",
         ge=0,

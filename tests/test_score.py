@@ -166,7 +166,12 @@ def test_the_result_and_the_run_say_what_was_done(
         "toy-0",
         NIGHT,
     )
-    assert dict(run["rows"]) == {RECOMMENDATIONS_STAGED: 623, "users": 63, "k": 10}
+    assert dict(run["rows"]) == {
+        RECOMMENDATIONS_STAGED: 623,
+        "users": 63,
+        "users_scored": 63,
+        "k": 10,
+    }
     assert dict(run["inputs"]).keys() == {INTERACTIONS, ITEMS, USERS}
 
 
