@@ -36,5 +36,8 @@ def answers(manifest: dict[str, Any], split: str) -> bool:
 
 
 def _kind(manifest: dict[str, Any]) -> tuple[Any, ...]:
-    chosen = {k: v for k, v in manifest.get("settings", {}).items() if k not in MAY_DIFFER}
-    return chosen, manifest.get("tables"), manifest.get("export_settings")
+    chosen, shrunk = (
+        {k: v for k, v in manifest.get(name, {}).items() if k not in MAY_DIFFER}
+        for name in ("settings", "export_settings")
+    )
+    return chosen, manifest.get("tables"), shrunk

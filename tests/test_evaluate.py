@@ -94,11 +94,12 @@ def test_the_report_of_all_splits_asks_the_siblings_of_each_seed(
             "tables": ours.manifest["tables"],
             "split": split,
             "settings": {"positive_threshold": threshold, "seed": seed},
+            "export_settings": {"keep_layers": 2, "seed": seed},
         }
         write_manifest(other.folder, manifest)
-    write_manifest(
-        ours.folder, {**ours.manifest, "settings": {**ours.manifest["settings"], "seed": 0}}
-    )
+    own = {**ours.manifest["settings"], "seed": 0}
+    shrunk = {"keep_layers": 2, "seed": 0}
+    write_manifest(ours.folder, {**ours.manifest, "settings": own, "export_settings": shrunk})
     registry.set_alias(settings, registry.CANDIDATE, ours.version)
     splits = evaluate.run(settings, "all")["splits"]
     assert splits["warm"]["versions"] == ["toy-0", "toy-2"]
