@@ -17,12 +17,14 @@ Trade-off: two ways to one list. The graph ran on the CPU too, and took twice as
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from pathlib import Path
 
 import numpy as np
 import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
+from threadpoolctl import ThreadpoolController
 
 from models.dataset import Factors, Rows
 from models.errors import InputError
@@ -33,7 +35,7 @@ from models.shortlist import Shortlist
 NO_ITEM = -1
 _OPSET, _IR_VERSION = 18, 9
 _ROWS_AT_ONCE = 65_536
-_ITEMS_AT_ONCE = 4096
+_ROWS_IN_CACHE = 2048
 _ROW_BITS = 32
 
 
@@ -155,14 +157,14 @@ class Ranker:
             rows[batch, :width] = np.where(np.isneginf(best), NO_ITEM, where)
 
         starts = range(0, len(user_factors), self._batch)
-        if self._graph is None:
-            self._shortlist.calibrate(user_factors[: self._batch])
-        if self._graph is None and min(self._threads, len(starts)) > 1:
-            with ThreadPoolExecutor(self._threads) as pool:
-                list(pool.map(fill, starts))
-        else:
+        if self._graph is not None:
             for start in starts:
                 fill(start)
+            return scores, rows
+        # a BLAS that spins on other cores takes them from the other batches
+        with _blas().limit(limits=1, user_api="blas"), ThreadPoolExecutor(self._threads) as pool:
+            self._shortlist.calibrate(user_factors[: self._batch])
+            list(pool.map(fill, starts))
         return scores, rows
 
     def _batch_top_k(
@@ -200,19 +202,25 @@ class Ranker:
             )
 
 
+@cache
+def _blas() -> ThreadpoolController:
+    return ThreadpoolController()
+
+
 def _scored(users: Factors, items: Factors, lists: list[Rows], width: int) -> tuple[Factors, Rows]:
     """Return scores and rows [b, at least `width`] of the lists; -infinity and 0 fill them up."""
     shape = (len(users), max(width, *map(len, lists)))
-    scores, listed = np.full(shape, -np.inf, dtype=np.float32), np.zeros(shape, dtype=np.int64)
-    gathered = np.empty((min(_ITEMS_AT_ONCE, shape[1]), items.shape[1]), dtype=np.float32)
-    for user, vector, rows in zip(range(len(users)), users, lists, strict=True):
-        listed[user, : len(rows)] = rows
-        for start in range(0, len(rows), _ITEMS_AT_ONCE):
-            some = rows[start : start + _ITEMS_AT_ONCE]
-            vectors = gathered[: len(some)]
-            items.take(some, axis=0, out=vectors, mode="clip")
-            # vecdot and not matmul: its sum never depends on where a row stands
-            np.vecdot(vectors, vector, out=scores[user, start : start + len(some)])
+    inside = np.arange(shape[1]) < np.array([len(rows) for rows in lists])[:, None]
+    listed = np.zeros(shape, dtype=np.int64)
+    listed[inside] = np.concatenate(lists)
+    scores = np.empty(shape, dtype=np.float32)
+    users_at_once = max(1, _ROWS_IN_CACHE // shape[1])
+    for start in range(0, len(users), users_at_once):
+        some = slice(start, start + users_at_once)
+        vectors = items.take(listed[some], axis=0, mode="clip")
+        # vecdot and not matmul: its sum never depends on where a row stands
+        np.vecdot(vectors, users[some, None], out=scores[some])
+    scores[~inside] = -np.inf
     return scores, listed
 
 
