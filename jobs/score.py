@@ -26,7 +26,7 @@ from jobs.incremental import Kept, kept_lists
 from jobs.lineage import recorded
 from jobs.nights import StagedNight
 from jobs.settings import Settings
-from jobs.shipping import shipped
+from jobs.shipping import ship_code, shipped
 from jobs.staging import stage
 from jobs.tables import INTERACTIONS, ITEMS, RECOMMENDATIONS_STAGED, USERS
 from jobs.text_vectors import text_vectors
@@ -109,7 +109,11 @@ def _plan(
     date: dt.date,
     device: str,
 ) -> NightPlan:
-    """Return the plan that the workers follow; the night's arrays lie under `folder`."""
+    """Return the plan that the workers follow, and send them what it names.
+
+    The night's arrays lie under `folder`.
+    """
+    ship_code(session, folder)
     return NightPlan(
         bundle_folder=shipped(session, bundle.folder, folder, "model"),
         night_folder=shipped(session, folder / "arrays", folder, "night"),
