@@ -9,6 +9,7 @@ Trade-off: everything in the memory of one process (about 30 bytes an interactio
 networks and the baselines want arrays; the scorer reads its interactions through Spark instead.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import numpy as np
@@ -62,6 +63,13 @@ def read_dataset(warehouse: Warehouse, versions: dict[str, int] | None = None) -
 def read_catalogue(warehouse: Warehouse, version: int) -> Catalogue:
     """Return the items alone, as they stand at `version`; InputError when there are none."""
     return _catalogue(_sorted_items(warehouse, version))
+
+
+def read_items(warehouse: Warehouse, version: int, item_ids: Collection[str]) -> Catalogue:
+    """Return those of the items `item_ids` that are there at `version`, maybe none."""
+    wanted = pa.array(list(item_ids), pa.string())
+    items = warehouse.read(ITEMS, version)
+    return _catalogue(items.filter(pc.is_in(items["item_id"], value_set=wanted)))
 
 
 def _pin(warehouse: Warehouse, versions: dict[str, int]) -> dict[str, int]:

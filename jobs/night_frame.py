@@ -4,6 +4,8 @@
   travel in the same shuffle as interactions.
 - Histories stand oldest first, equal times by `tie_order`, whatever files the tables lie in.
 - Pairs never exist: a user's list leaves the pandas UDF as arrays and is spread out by the JVM.
+- A list that may be kept travels beside its user, and takes the place of the one that the UDF
+  leaves out: no second pass tells who was scored.
 
 Trade-off: the item ids are joined to rows by broadcast, right up to some million items.
 """
@@ -11,24 +13,24 @@ Trade-off: the item ids are joined to rows by broadcast, right up to some millio
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import date
-from pathlib import Path
-from shutil import make_archive
 
 import pandas as pd
 import pyarrow as pa
-from pyspark import Accumulator, SparkFiles
+from pyspark import Accumulator, SparkFiles, TaskContext
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as fn
 from pyspark.sql.pandas.functions import pandas_udf
 
 from jobs.incremental import Kept
 from jobs.tables import INTERACTIONS, RECOMMENDATIONS, RECOMMENDATIONS_STAGED, TABLES, USERS
+from jobs.task_counts import Counts
 from jobs.warehouse import Warehouse
 from models.dataset import tie_order
 from models.night import LISTS_SCHEMA, NightPlan, Users, top_lists
 
 _USERS_PER_TASK, _TASKS_PER_CORE, _USERS_PER_FILE = 5_000, 8, 50_000
 _EVENT = "struct<ts: timestamp, tie: int, item_row: int, value: double>"
+_LIST = "array<struct<item_rows: int, scores: float, reasons: string>>"
 
 
 def tasks(users: int, cores: int) -> int:
@@ -93,18 +95,23 @@ def recommendations(
     lists: Callable[..., Column],
     run_date: date,
     version: str,
+    kept: DataFrame | None = None,
 ) -> DataFrame:
-    """Return the rows of `recommendations` for the night, from `histories` and the UDF `lists`."""
+    """Return the rows of `recommendations` for the night, from `histories` and the UDF `lists`.
+
+    Where the UDF gives no list, that of `kept` stands, which is of the form of `kept_by_user`.
+    """
+    if kept is not None:
+        users = users.join(kept, "user_id", "left")
+    else:
+        nothing = fn.lit(None)
+        users = users.withColumns({"kept": nothing.cast(_LIST), "floor": nothing.cast("float")})
     seen = fn.col("events")
     times = fn.transform(seen, lambda event: event["ts"].cast("double"))
-    scored = users.select(
-        "user_id",
-        lists("user_id", seen["item_row"], seen["value"], times, "text").alias("lists"),
-    )
-    spread = scored.select(
-        "user_id",
-        fn.posexplode(fn.arrays_zip("lists.item_rows", "lists.scores", "lists.reasons")),
-    )
+    told = ("user_id", seen["item_row"], seen["value"], times, "text", "floor")
+    scored = users.select("user_id", "kept", lists(*told).alias("lists"))
+    fresh = fn.arrays_zip("lists.item_rows", "lists.scores", "lists.reasons")
+    spread = scored.select("user_id", fn.posexplode(fn.coalesce(fresh, "kept")))
     columns = {
         "run_date": fn.lit(run_date),
         "user_id": fn.col("user_id"),
@@ -139,7 +146,33 @@ def kept_rows(
     )
 
 
-def lists_udf(plan: NightPlan, done: Accumulator[int]) -> Callable[..., Column]:
+def kept_by_user(rows: DataFrame, items: DataFrame, k: int, partitions: int) -> DataFrame:
+    """Return one row a user: user_id, `kept` (the list of `kept_rows`) and its k-th score, `floor`.
+
+    `floor` is null where the list is shorter than `k`.
+    """
+    entry = fn.struct(
+        "rank",
+        fn.col("item_row").alias("item_rows"),
+        fn.col("score").alias("scores"),
+        fn.col("reason").alias("reasons"),
+    )
+    ranked = (
+        rows.join(items, "item_id")
+        .select("user_id", entry.alias("entry"))
+        .repartition(partitions, "user_id")
+        .groupBy("user_id")
+        .agg(fn.sort_array(fn.collect_list("entry")).alias("entries"))
+    )
+    full = fn.size("entries") == k
+    return ranked.select(
+        "user_id",
+        fn.transform("entries", lambda one: one.dropFields("rank")).alias("kept"),
+        fn.when(full, fn.element_at("entries", -1)["scores"]).alias("floor"),
+    )
+
+
+def lists_udf(plan: NightPlan, done: Accumulator[Counts]) -> Callable[..., Column]:
     """Return the iterator pandas UDF that turns users into lists and counts them in `done`."""
 
     def lists(batches: Iterator[Users]) -> Iterator[pd.DataFrame]:
@@ -148,28 +181,17 @@ def lists_udf(plan: NightPlan, done: Accumulator[int]) -> Callable[..., Column]:
             bundle_folder=SparkFiles.get(plan.bundle_folder),
             night_folder=SparkFiles.get(plan.night_folder),
         )
+        users = scored = 0
         for frame in top_lists(found, batches):
-            done.add(len(frame))
+            users += len(frame)
+            scored += int(frame["item_rows"].notna().sum())
             yield frame
+        task = TaskContext.get()
+        done.add({task.partitionId() if task else 0: (users, scored)})
 
     # the stubs know no iterator of tuples that yields frames; Spark does
     udf: Callable[..., Column] = pandas_udf(lists, returnType=LISTS_SCHEMA)  # type: ignore[call-overload]
     return udf
-
-
-def shipped(spark: SparkSession, folder: Path, scratch: Path, name: str) -> str:
-    """Return the path by which a worker's `SparkFiles.get` finds `folder`.
-
-    On this machine that is the folder itself, and all workers share its pages; on a cluster every
-    machine is sent it once, as the archive `name`, which is packed in `scratch`.
-    """
-    context = spark.sparkContext
-    master = str(context.master)
-    if master.startswith("local") and not master.startswith("local-cluster"):
-        return str(folder.absolute())
-    archive = make_archive(str(scratch / name), "zip", folder)
-    context.addArchive(f"{archive}#{name}")
-    return name
 
 
 def _table(

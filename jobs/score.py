@@ -3,7 +3,7 @@
 - The versions of all tables are pinned first and travel with the staged rows.
 - New texts are encoded and the items' factors computed once, into files that every worker maps.
 - Spark groups interactions by user; a pandas UDF scores the users against all items; lists of users
-  of whom nothing has changed since an earlier night are kept.
+  of whom nothing has changed since an earlier night, and whom no new item reaches, are kept.
 - One commit replaces the night in `recommendations_staged`: a killed run leaves nothing, the next
   one gives the same rows.
 
@@ -20,18 +20,20 @@ from typing import Any
 
 from pyspark.sql import SparkSession
 
-from jobs import night_frame, nights, registry, spark
+from jobs import nights, registry, spark
 from jobs.dataset_reader import read_catalogue
-from jobs.incremental import kept_lists
+from jobs.incremental import Kept, kept_lists
 from jobs.lineage import recorded
 from jobs.nights import StagedNight
 from jobs.settings import Settings
+from jobs.shipping import ship_code, shipped
 from jobs.staging import stage
 from jobs.tables import INTERACTIONS, ITEMS, RECOMMENDATIONS_STAGED, USERS
 from jobs.text_vectors import text_vectors
 from jobs.views import connect
 from jobs.warehouse import Warehouse
 from models.bundle import Bundle
+from models.dataset import Catalogue
 from models.night import NightPlan, block_items, prepare, usable_device
 from models.texts import item_texts
 
@@ -48,31 +50,31 @@ def run(settings: Settings, run_date: str | None = None) -> dict[str, Any]:
         night = StagedNight(date, bundle.version, settings.k, versions)
         catalogue = read_catalogue(warehouse, versions[ITEMS])
         users, items = _count_users(warehouse, versions), len(catalogue.item_ids)
-        with warehouse.lock(RECOMMENDATIONS_STAGED), tempfile.TemporaryDirectory() as folder:
+        with warehouse.lock(RECOMMENDATIONS_STAGED), tempfile.TemporaryDirectory() as scratch:
             session = spark.session(settings, f"score {date}")
-            threads = len(os.sched_getaffinity(0))
-            vectors, encoded = text_vectors(warehouse, bundle, item_texts(catalogue), threads)
-            prepare(bundle, catalogue, vectors, Path(folder) / "arrays", threads)
-            plan = _plan(settings, session, bundle, Path(folder), date)
-            kept = kept_lists(warehouse, night) if settings.incremental else None
-            scored = users if kept is None else len(kept.score)
+            device = usable_device(bundle, settings.device)
+            known = bundle.item_ids
+            kept = kept_lists(warehouse, night, known, device) if settings.incremental else None
+            folder = Path(scratch)
+            encoded = _prepare(warehouse, bundle, catalogue, kept, folder / "arrays")
+            plan = _plan(settings, session, bundle, folder, date, device)
             scoring = time.monotonic()
-            rows, version = stage(session, warehouse, night, catalogue, scored, plan, kept)
-            pairs_per_second = round(scored * items / (time.monotonic() - scoring))
-        record.rows = {RECOMMENDATIONS_STAGED: rows, "users": users, "k": settings.k}
-        record.rows["users_scored"] = scored
+            staged = stage(session, warehouse, night, catalogue, users, plan, kept)
+            pairs_per_second = round(staged.users_scored * items / (time.monotonic() - scoring))
+        record.rows = {RECOMMENDATIONS_STAGED: staged.rows, "users": users, "k": settings.k}
+        record.rows["users_scored"] = staged.users_scored
     return {
         "staged_night": date.isoformat(),
         "model_version": bundle.version,
-        "device": plan.device,
+        "device": device,
         "users": users,
-        "users_scored": scored,
+        "users_scored": staged.users_scored,
         "items": items,
-        "rows": rows,
+        "rows": staged.rows,
         "texts_encoded": encoded,
         "seconds": round(time.monotonic() - start, 2),
         "pairs_per_second": pairs_per_second,
-        "table_version": version,
+        "table_version": staged.version,
     }
 
 
@@ -89,20 +91,39 @@ def _count_users(warehouse: Warehouse, versions: dict[str, int]) -> int:
         return int(connection.sql(f"SELECT count(*) FROM ({everyone})").fetchall()[0][0])  # noqa: S608
 
 
+def _prepare(
+    warehouse: Warehouse, bundle: Bundle, catalogue: Catalogue, kept: Kept | None, folder: Path
+) -> int:
+    """Write the night's arrays to `folder`; return how many texts had to be encoded."""
+    threads = len(os.sched_getaffinity(0))
+    vectors, encoded = text_vectors(warehouse, bundle, item_texts(catalogue), threads)
+    prepare(bundle, catalogue, vectors, kept.entering if kept else (), folder, threads)
+    return encoded
+
+
 def _plan(
-    settings: Settings, session: SparkSession, bundle: Bundle, folder: Path, date: dt.date
+    settings: Settings,
+    session: SparkSession,
+    bundle: Bundle,
+    folder: Path,
+    date: dt.date,
+    device: str,
 ) -> NightPlan:
-    """Return the plan that the workers follow; the night's arrays lie under `folder`."""
+    """Return the plan that the workers follow, and send them what it names.
+
+    The night's arrays lie under `folder`.
+    """
+    ship_code(session, folder)
     return NightPlan(
-        bundle_folder=night_frame.shipped(session, bundle.folder, folder, "model"),
-        night_folder=night_frame.shipped(session, folder / "arrays", folder, "night"),
+        bundle_folder=shipped(session, bundle.folder, folder, "model"),
+        night_folder=shipped(session, folder / "arrays", folder, "night"),
         version=bundle.version,
         k=settings.k,
         batch_users=settings.score_batch_users,
         block_items=block_items(settings.score_memory_mb, settings.score_batch_users),
         clock=dt.datetime.combine(date, dt.time(), dt.UTC).timestamp(),
         threads=int(session.conf.get("spark.task.cpus", "1") or 1),
-        device=usable_device(bundle, settings.device),
+        device=device,
     )
 
 

@@ -210,7 +210,9 @@ class Settings(BaseModel):
         le=65536,
     )
     incremental: bool = setting(
-        True, "Whether users of whom nothing changed keep the lists of the night before.", "score"
+        True,
+        "Whether users whose lists can't have changed keep those of an earlier night.",
+        "score",
     )
     device: Literal["auto", "cpu", "cuda"] = setting(
         "auto", "Where scoring runs; auto takes CUDA where it works, else the CPU.",

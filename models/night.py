@@ -3,6 +3,8 @@
 - `prepare` writes the arrays that all workers map into memory, once for a night.
 - `top_lists` is the body of the Spark job's pandas UDF: histories and profiles become user
   factors, the ranker takes out what was seen and keeps the best k, the tower says why.
+- A user who comes with the k-th score of an earlier night is ranked only where an item that is
+  new since could enter the list.
 - A worker opens its ONNX sessions once and keeps them for its later tasks.
 
 Trade-off: plain pandas columns of arrays, which Arrow hands over without a Python object for each
@@ -10,16 +12,19 @@ number; a user's history has to fit into a batch.
 """
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from models.bundle import RANKER, Bundle
-from models.dataset import Catalogue, Factors, History
+from models.dataset import Catalogue, Factors, History, Rows
+from models.entrants import Entrants
 from models.errors import InputError
 from models.serving import NIGHT_ITEM_FACTORS, UserTower, build_night, session
 from models.topk import NO_ITEM, Ranker, longest
@@ -27,9 +32,9 @@ from models.topk import NO_ITEM, Ranker, longest
 LOGGER = logging.getLogger(__name__)
 
 LISTS_SCHEMA = "item_rows array<int>, scores array<float>, reasons array<string>"
-Users = tuple[pd.Series, pd.Series, pd.Series, pd.Series, pd.Series]
+Users = tuple[pd.Series, pd.Series, pd.Series, pd.Series, pd.Series, pd.Series]
 
-_CANDIDATES = "candidates.npy"
+_CANDIDATES, _ENTERING = "candidates.npy", "entering.npy"
 _GPU_DRIVERS = (Path("/dev/nvidiactl"), Path("/dev/dxg"))
 _BYTES_PER_SCORE = 4
 
@@ -53,16 +58,24 @@ class NightPlan:
 
 
 def prepare(
-    bundle: Bundle, catalogue: Catalogue, vectors: Factors, folder: Path, threads: int
+    bundle: Bundle,
+    catalogue: Catalogue,
+    vectors: Factors,
+    entering: Collection[str],
+    folder: Path,
+    threads: int,
 ) -> None:
     """Write the night's arrays to `folder`; `vectors` [n, w] are those of the items' texts.
 
+    `entering` are the ids of the items that lists of an earlier night may gain.
     Raises InputError naming an item whose vector is no number.
     """
     build_night(bundle, catalogue, vectors, folder, threads)
     factors = np.load(folder / NIGHT_ITEM_FACTORS, mmap_mode="r", allow_pickle=False)
     longest("item_factors", factors, catalogue.item_ids)
     np.save(folder / _CANDIDATES, catalogue.available, allow_pickle=False)
+    rows = [row for row, item in enumerate(catalogue.item_ids) if item in entering]
+    np.save(folder / _ENTERING, np.array(rows, dtype=np.int64), allow_pickle=False)
 
 
 def block_items(memory_mb: int, batch_users: int) -> int:
@@ -90,42 +103,54 @@ def usable_device(bundle: Bundle, device: str) -> str:
 def top_lists(plan: NightPlan, batches: Iterator[Users]) -> Iterator[pd.DataFrame]:
     """Yield the lists of each batch of users, columns as in LISTS_SCHEMA, best first.
 
-    A batch is the columns user_id, item rows, values, times (arrays, oldest first) and profile
-    text. A list is shorter than k where fewer candidates are left.
+    A batch is the columns user_id, item rows, values, times (arrays, oldest first), profile text
+    and the k-th score of the list that may be kept, null without one. None stands for a list that
+    is kept. A list is shorter than k where fewer candidates are left.
     Raises InputError naming the user whose vector is no number.
     """
-    tower, ranker = _opened(plan)
-    for user_ids, item_rows, values, times, profiles in batches:
+    tower, ranker, entrants = _opened(plan)
+    for user_ids, item_rows, values, times, profiles, floors in batches:
         histories = [
             History(np.asarray(rows, dtype=np.int64), np.asarray(value), np.asarray(time))
             for rows, value, time in zip(item_rows, values, times, strict=True)
         ]
         factors = tower.encode(histories, profiles.tolist())
         longest("user_factors", factors, user_ids.tolist())
-        scores, rows = ranker.top_k(factors, [history.item for history in histories], plan.k)
+        seen = [history.item for history in histories]
+        again = np.flatnonzero(entrants.may_enter(factors, seen, floors.to_numpy(np.float64)))
+        scores, rows = ranker.top_k(factors[again], [seen[user] for user in again], plan.k)
         lengths = (rows != NO_ITEM).sum(axis=1)
-        reasons = tower.reasons(histories, rows)
+        reasons = tower.reasons([histories[user] for user in again], rows)
+        columns = {"item_rows": rows.astype(np.int32), "scores": scores, "reasons": reasons}
         yield pd.DataFrame(
-            {
-                "item_rows": [
-                    row[:n].astype(np.int32) for row, n in zip(rows, lengths, strict=True)
-                ],
-                "scores": [score[:n] for score, n in zip(scores, lengths, strict=True)],
-                "reasons": [reason[:n] for reason, n in zip(reasons, lengths, strict=True)],
-            }
+            {name: _column(lists, lengths, again, len(seen)) for name, lists in columns.items()}
         )
 
 
+def _column(lists: Any, lengths: Rows, places: Rows, users: int) -> NDArray[np.object_]:
+    """Return for each of `users` users a list, or None for those who aren't at `places`.
+
+    Of each of `lists` the first so many of its `lengths` are taken.
+    """
+    column = np.full(users, None, dtype=np.object_)
+    for place, one, length in zip(places, lists, lengths, strict=True):
+        column[place] = one[:length]
+    return column
+
+
 @lru_cache(maxsize=1)
-def _opened(plan: NightPlan) -> tuple[UserTower, Ranker]:
+def _opened(plan: NightPlan) -> tuple[UserTower, Ranker, Entrants]:
     bundle, night = Path(plan.bundle_folder), Path(plan.night_folder)
+    items = np.load(night / NIGHT_ITEM_FACTORS, mmap_mode="r", allow_pickle=False)
     ranker = Ranker(
         bundle / RANKER,
-        np.load(night / NIGHT_ITEM_FACTORS, mmap_mode="r", allow_pickle=False),
+        items,
         np.load(night / _CANDIDATES, allow_pickle=False),
         plan.batch_users,
         plan.block_items,
         plan.threads,
         plan.device,
     )
-    return UserTower(bundle, night, plan.clock, plan.threads, plan.device), ranker
+    entering = np.load(night / _ENTERING, allow_pickle=False)
+    tower = UserTower(bundle, night, plan.clock, plan.threads, plan.device)
+    return tower, ranker, Entrants(items, entering, plan.block_items)

@@ -114,7 +114,10 @@ def attribute_columns(bundle: Bundle, catalogue: Catalogue) -> sparse.csr_array:
 def item_factors(
     bundle: Bundle, catalogue: Catalogue, vectors: Factors, threads: int
 ) -> tuple[Factors, Factors]:
-    """Return ranking [n, d] and history factors [n, h]; `vectors` [n, w] are of the texts."""
+    """Return ranking [n, d] and history factors [n, h]; `vectors` [n, w] are of the texts.
+
+    An item's are the same bits whatever other items there are.
+    """
     own_ranking, own_history = bundle.array(ITEM_FACTORS), bundle.array(HISTORY_FACTORS)
     columns = attribute_columns(bundle, catalogue).astype(np.float32)
     sums = columns @ bundle.array(ATTRIBUTE_FACTORS)
@@ -123,12 +126,14 @@ def item_factors(
     parts = []
     for start in range(0, len(vectors), ITEMS_AT_ONCE):
         block = slice(start, start + ITEMS_AT_ONCE)
+        # always as many rows: a product's last bits depend on their number
+        missing = ((0, ITEMS_AT_ONCE - len(vectors[block])), (0, 0))
         feed = {
-            "text_vectors": vectors[block],
-            "ranking_sum": np.ascontiguousarray(sums[block, :size]),
-            "history_sum": np.ascontiguousarray(sums[block, size:]),
+            "text_vectors": np.pad(vectors[block], missing),
+            "ranking_sum": np.pad(sums[block, :size], missing),
+            "history_sum": np.pad(sums[block, size:], missing),
         }
-        parts.append(tower.run(None, feed))
+        parts.append([found[: len(vectors[block])] for found in tower.run(None, feed)])
     ranking, history = (np.concatenate(column) for column in zip(*parts, strict=True))
     rows = {item: row for row, item in enumerate(bundle.item_ids)}
     own = np.array([rows.get(item, -1) for item in catalogue.item_ids], dtype=np.int64)

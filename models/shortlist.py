@@ -96,7 +96,7 @@ class Shortlist:
         `excluded` holds the item rows that a user must not get. `calibrate` has run before.
         """
         coded = self._coded_users(users)
-        owners, places = self._banned(excluded)
+        owners, places = banned_pairs(excluded, self._places)
         best = np.full((len(users), k), -np.inf, dtype=np.float32)
         least = best[:, 0] if floor is None else _quotient(floor, coded.steps)
         found = []
@@ -149,13 +149,17 @@ class Shortlist:
             errors.astype(np.float32),
         )
 
-    def _banned(self, excluded: Sequence[Rows]) -> tuple[Rows, Rows]:
-        """Return user and place among the ranked items of every excluded pair."""
-        owners = np.repeat(np.arange(len(excluded)), [len(rows) for rows in excluded])
-        rows = np.concatenate([np.zeros(0, dtype=np.int64), *excluded]).astype(np.int64)
-        places = self._places[rows]
-        ranked = np.flatnonzero(places >= 0)
-        return owners[ranked], places[ranked]
+
+def banned_pairs(excluded: Sequence[Rows], places: Rows) -> tuple[Rows, Rows]:
+    """Return user and place of every excluded pair, of the items that have a place.
+
+    `excluded` holds item rows for each user; `places` [n] are -1 for an item without.
+    """
+    owners = np.repeat(np.arange(len(excluded)), [len(rows) for rows in excluded])
+    rows = np.concatenate([np.zeros(0, dtype=np.int64), *excluded]).astype(np.int64)
+    found = places[rows]
+    placed = np.flatnonzero(found >= 0)
+    return owners[placed], found[placed]
 
 
 def _lengths(vectors: Doubles) -> Doubles:

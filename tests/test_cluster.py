@@ -1,9 +1,11 @@
 """The scoring job on a real standalone cluster: a master and two workers, one killed midway.
 
-Speculative execution is on, so that a slow task may run twice.
+Submitted as docs/scale.md says. Speculative execution is on, so that a slow task may run twice.
+The executors' Python has the packages that docs/scale.md names, and no nightrank.
 """
 
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -11,40 +13,76 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from importlib.metadata import distribution
 from pathlib import Path
 from typing import Any
 
 import pyspark
 import pytest
 import toy_version
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 from pyspark.sql import SparkSession
 
 from jobs import score
 from jobs.java import java_home
 from jobs.settings import Settings
-from jobs.spark import LOOPBACK
+from jobs.spark import LOOPBACK, delta_jars
 from jobs.tables import ITEMS, RECOMMENDATIONS_STAGED
 from jobs.warehouse import Warehouse
 
 NIGHT = "2026-01-05"
 PROJECT = Path(__file__).parents[1]
+SCALE = PROJECT / "docs" / "scale.md"
+DRIVER = {
+    "PYTHONPATH": str(PROJECT),
+    "PYTHONSAFEPATH": "1",
+    "SPARK_HOME": str(Path(pyspark.__file__).parent),
+}
+OUTSIDE = {"..", "__pycache__"}  # scripts of a package and modules without a folder
 
 
 def environment(folder: Path) -> dict[str, str]:
-    """Return what every process of the cluster is told: where Java, Python and the project are.
+    """Return what every process of the cluster is told: where Java is and Spark's own settings.
 
-    Spark's own settings lie in `folder`.
+    These lie in `folder`. The project is on nobody's path.
     """
     settings = "spark.speculation true\nspark.speculation.interval 200ms\n"
     (folder / "spark-defaults.conf").write_text(settings, "utf-8")
     return {
-        **os.environ,
+        **{k: v for k, v in os.environ.items() if not k.startswith(("PYTHON", "PYSPARK"))},
         "JAVA_HOME": str(java_home()),
-        "PYSPARK_PYTHON": sys.executable,
-        "PYTHONPATH": str(PROJECT),
         "SPARK_LOCAL_IP": LOOPBACK,
         "SPARK_CONF_DIR": str(folder),
     }
+
+
+def bare_python(folder: Path) -> Path:
+    """Make a Python that sees the packages named in docs/scale.md and what these need."""
+    named = re.search(r"pip install (.*)", SCALE.read_text("utf-8"))
+    assert named is not None
+    needed, todo = set(), {name.lower() for name in named[1].split()}
+    packages = folder / "packages"
+    packages.mkdir()
+    while todo:
+        name = todo.pop()
+        needed.add(name)
+        found = distribution(name)
+        for line in found.requires or []:
+            wanted = Requirement(line)
+            if wanted.marker is None or wanted.marker.evaluate({"extra": ""}):
+                todo |= {canonicalize_name(wanted.name)} - needed
+        for top in {file.parts[0] for file in found.files or [] if file.parts[0] not in OUTSIDE}:
+            link = packages / top
+            if not link.exists():
+                link.symlink_to(Path(str(found.locate_file(top))).resolve())
+    python = folder / "python"
+    # -S: no site-packages, whose .pth file would bring nightrank in
+    python.write_text(
+        f'#!/bin/sh\nexport PYTHONPATH="{packages}:$PYTHONPATH"\nexec {sys.executable} -S "$@"\n'
+    )
+    python.chmod(0o755)
+    return python
 
 
 @contextmanager
@@ -100,6 +138,17 @@ def waited_for(log: Path, text: str) -> None:
         time.sleep(0.1)
 
 
+def submission(url: str, python: Path) -> list[str]:
+    """Return the command that submits the step to `url`, with the executors' `python`."""
+    jars = [str(jar) for jar in delta_jars()]
+    return [
+        str(Path(sys.executable).parent / "spark-submit"), "--master", url,
+        "--conf", f"spark.pyspark.python={python}",
+        "--conf", f"spark.pyspark.driver.python={sys.executable}",
+        "--jars", ",".join(jars), "--driver-class-path", os.pathsep.join(jars), score.__file__,
+    ]  # fmt: skip
+
+
 def staged(settings: Settings) -> list[dict[str, Any]]:
     rows = Warehouse(settings.warehouse).read(RECOMMENDATIONS_STAGED).to_pylist()
     return sorted(rows, key=lambda row: (row["user_id"], row["rank"]))
@@ -117,18 +166,20 @@ def test_a_night_ends_and_is_the_same_when_a_worker_is_killed_midway(
     version = Warehouse(settings.warehouse).version(RECOMMENDATIONS_STAGED)
     files = Path(settings.warehouse) / RECOMMENDATIONS_STAGED / f"run_date={NIGHT}"
     before = set(files.iterdir())
-    with cluster(tmp_path) as (url, workers):
-        command = [sys.executable, "-m", "jobs.cli", "score", "--run-date", NIGHT]
-        flags = ["--warehouse", settings.warehouse, "--score-batch-users", "1"]
-        with (tmp_path / "score.log").open("wb") as log:
-            job = subprocess.Popen(
-                [*command, *flags, "--spark-master", url], stdout=log, stderr=log,
-                env=environment(tmp_path),
-            )  # fmt: skip
-            while set(files.iterdir()) == before and job.poll() is None:
-                time.sleep(0.002)
-            assert job.poll() is None, (tmp_path / "score.log").read_text("utf-8")
-            killed(workers[0])
-            assert job.wait() == 0, (tmp_path / "score.log").read_text("utf-8")
+    python = bare_python(tmp_path)
+    here = {"cwd": tmp_path, "env": environment(tmp_path)}
+    lacks = subprocess.run([python, "-c", "import pandas, models"], **here, stderr=subprocess.PIPE)
+    assert b"No module named 'models'" in lacks.stderr
+    with cluster(tmp_path) as (url, workers), (tmp_path / "score.log").open("wb") as log:
+        job = subprocess.Popen(
+            [*submission(url, python), "--run-date", NIGHT, "--score-batch-users", "1"],
+            stdout=log, stderr=log, cwd=tmp_path,
+            env={**environment(tmp_path), "NIGHTRANK_WAREHOUSE": settings.warehouse, **DRIVER},
+        )  # fmt: skip
+        while set(files.iterdir()) == before and job.poll() is None:
+            time.sleep(0.002)
+        assert job.poll() is None, (tmp_path / "score.log").read_text("utf-8")
+        killed(workers[0])
+        assert job.wait() == 0, (tmp_path / "score.log").read_text("utf-8")
     assert Warehouse(settings.warehouse).version(RECOMMENDATIONS_STAGED) == version + 1
     assert staged(settings) == undisturbed

@@ -2,6 +2,7 @@
 
 import datetime as dt
 import shutil
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from pyspark.sql import SparkSession
 
-from jobs import score
+from jobs import night_frame, score
 from jobs.delta_merge import merge
 from jobs.settings import Settings
 from jobs.tables import INTERACTIONS, ITEMS, RECOMMENDATIONS_STAGED, TABLES, USERS
@@ -21,22 +22,51 @@ from jobs.warehouse import Warehouse
 
 FIRST, SECOND = "2026-01-05", "2026-01-06"
 EVENING = dt.datetime(2026, 1, 5, 20, tzinfo=dt.UTC)
+LONG_AGO = dt.datetime(1998, 1, 1, tzinfo=dt.UTC)
+KNOWN, UNKNOWN = "50", "99"  # of the toy version; many have seen the first
+AWAY = (
+    "7",
+    "100",
+    "98",
+    "299",
+)  # unavailable at first; of the toy version are the second and the last
+NEW = {"text": "of the writer", "attributes": [("genres", "Drama")], "features": None}
 
-Rows = list[dict[str, Any]]
+Row = dict[str, Any]
+Rows = list[Row]
 
 
 @pytest.fixture(scope="module")
 def scored(
     ingested: Path, spark: SparkSession, tmp_path_factory: pytest.TempPathFactory
 ) -> Settings:
-    """The slice of MovieLens with a toy champion and a first night; copy before writing."""
+    """The slice of MovieLens with a toy champion and a first night; copy before writing.
+
+    Some items are unavailable, and of one user's list only three items are left.
+    """
     root = tmp_path_factory.mktemp("incremental") / "warehouse"
     shutil.copytree(ingested, root)
     settings = Settings(warehouse=str(root))
-    items = Warehouse(settings.warehouse).read(ITEMS).column("item_id").to_pylist()
-    toy_version.champion(settings, sorted(items)[:250])
-    assert score.run(settings, FIRST)["users_scored"] == 60
+    found = items(settings)
+    change(spark, settings, ITEMS, [{**found[item], "available": False} for item in AWAY])
+    seen = sorted(found.keys() - set(AWAY))[3:]
+    change(spark, settings, INTERACTIONS, [event("glutton", item, ts=LONG_AGO) for item in seen])
+    toy_version.champion(settings, sorted(found)[:250])
+    assert score.run(settings, FIRST)["users_scored"] == 61
     return settings
+
+
+@pytest.fixture
+def copy(scored: Settings, tmp_path: Path) -> Settings:
+    """A test's own copy of `scored`."""
+    shutil.copytree(scored.warehouse, tmp_path / "w")
+    return scored.model_copy(update={"warehouse": str(tmp_path / "w")})
+
+
+def items(settings: Settings) -> dict[str, Row]:
+    """Return the rows of `items` by item_id."""
+    rows = Warehouse(settings.warehouse).read(ITEMS).to_pylist()
+    return {row["item_id"]: row for row in rows}
 
 
 def change(spark: SparkSession, settings: Settings, name: str, rows: Rows) -> None:
@@ -45,7 +75,7 @@ def change(spark: SparkSession, settings: Settings, name: str, rows: Rows) -> No
     merge(spark, Warehouse(settings.warehouse), name, spark.createDataFrame(table))
 
 
-def event(user: str, item: str, value: float = 5.0, ts: dt.datetime = EVENING) -> dict[str, Any]:
+def event(user: str, item: str, value: float = 5.0, ts: dt.datetime = EVENING) -> Row:
     return {"user_id": user, "item_id": item, "value": value, "ts": ts, "ingest_id": "later"}
 
 
@@ -70,7 +100,7 @@ events = st.builds(
     st.sampled_from([*(str(user) for user in range(1, 61)), "someone new"]),
     st.sampled_from([str(item) for item in range(1, 301)]),
     st.sampled_from([1.0, 5.0]),
-    st.sampled_from([EVENING, dt.datetime(1998, 1, 1, tzinfo=dt.UTC)]),
+    st.sampled_from([EVENING, LONG_AGO]),
 )
 people = st.fixed_dictionaries(
     {
@@ -81,57 +111,134 @@ people = st.fixed_dictionaries(
 )
 
 
+added = st.fixed_dictionaries(
+    {
+        "item_id": st.sampled_from(["0", "new", "0050", "zz"]),
+        "title": st.sampled_from(["", "Doctor", "Drama of the student"]),
+        "text": st.sampled_from(["", "comedy of the writer"]),
+        "attributes": st.sampled_from([[], [("genres", "Comedy, Drama")]]),
+        "available": st.sampled_from([True, True, False]),
+        "features": st.none(),
+    }
+)
+changed = st.tuples(
+    st.sampled_from([*AWAY, KNOWN, UNKNOWN, *(str(item) for item in range(1, 301, 9))]),
+    st.dictionaries(
+        st.sampled_from(["title", "text"]), st.sampled_from(["action", "student of drama"])
+    ),
+    st.fixed_dictionaries(
+        {},
+        optional={
+            "available": st.booleans(),
+            "attributes": st.just([("genres", "Comedy")]),
+            "features": st.just([1.0, 2.0]),
+        },
+    ),
+)
+
+
 @pytest.mark.timeout(900)
 @hypothesis_settings(
-    max_examples=4, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(
     happened=st.lists(
         events, max_size=4, unique_by=lambda e: (e["user_id"], e["item_id"], e["ts"])
     ),
     profiles=st.lists(people, max_size=2, unique_by=lambda row: row["user_id"]),
+    new=st.lists(added, max_size=3, unique_by=lambda row: row["item_id"]),
+    edits=st.lists(changed, max_size=5, unique_by=lambda edit: edit[0]),
+    removed=st.sets(st.sampled_from([KNOWN, UNKNOWN, "7", "200"]), max_size=1),
 )
 def test_keeping_lists_changes_nothing(
     scored: Settings, spark: SparkSession, tmp_path_factory: pytest.TempPathFactory,
-    happened: Rows, profiles: Rows,
+    happened: Rows, profiles: Rows, new: Rows, edits: list[tuple[str, Row, Row]], removed: set[str],
 ) -> None:  # fmt: skip
-    copy = tmp_path_factory.mktemp("night") / "warehouse"
-    shutil.copytree(scored.warehouse, copy)
-    settings = scored.model_copy(update={"warehouse": str(copy)})
-    for name, rows in ((INTERACTIONS, happened), (USERS, profiles)):
+    root = tmp_path_factory.mktemp("night") / "warehouse"
+    shutil.copytree(scored.warehouse, root)
+    settings = scored.model_copy(update={"warehouse": str(root)})
+    before = items(settings)
+    edited = [{**before[item], **words, **facts} for item, words, facts in edits]
+    for name, rows in ((INTERACTIONS, happened), (USERS, profiles), (ITEMS, [*new, *edited])):
         if rows:
             change(spark, settings, name, rows)
-    changed = {row["user_id"] for row in [*happened, *profiles]}
-    assert in_both_ways(settings)["users_scored"] <= len(changed)
+    for item in removed:
+        spark.sql(f"DELETE FROM delta.`{root}/{ITEMS}` WHERE item_id = '{item}'")
+    result = in_both_ways(settings)
+    if not (new or edits or removed):
+        assert result["users_scored"] <= len({row["user_id"] for row in [*happened, *profiles]})
 
 
 def test_the_unsettled_are_scored_again_until_they_have_settled(
-    scored: Settings, spark: SparkSession, tmp_path: Path
+    copy: Settings, spark: SparkSession
 ) -> None:
     """Who was active on a day is asked after longer and longer absences for a week."""
-    shutil.copytree(scored.warehouse, tmp_path / "w")
-    settings = scored.model_copy(update={"warehouse": str(tmp_path / "w")})
-    change(spark, settings, INTERACTIONS, [event("7", "8")])
-    assert in_both_ways(settings)["users_scored"] == 1
-    assert in_both_ways(settings, "2026-01-08")["users_scored"] == 1
-    assert in_both_ways(settings, "2026-01-20")["users_scored"] == 1
-    assert score.run(settings, "2026-01-21")["users_scored"] == 0
+    change(spark, copy, INTERACTIONS, [event("7", "8")])
+    assert in_both_ways(copy)["users_scored"] == 1
+    assert in_both_ways(copy, "2026-01-08")["users_scored"] == 1
+    assert in_both_ways(copy, "2026-01-20")["users_scored"] == 1
+    assert score.run(copy, "2026-01-21")["users_scored"] == 0
 
 
-@pytest.mark.parametrize("what", ["item", "k", "model", "past", "feed"])
-def test_everybody_is_scored_where_lists_can_change_for_all(
-    scored: Settings, spark: SparkSession, tmp_path: Path, what: str
+def test_a_new_item_is_held_against_the_k_th_score_of_each_user(
+    copy: Settings, spark: SparkSession
 ) -> None:
-    shutil.copytree(scored.warehouse, tmp_path / "w")
-    settings = scored.model_copy(update={"warehouse": str(tmp_path / "w")})
-    warehouse, date = Warehouse(settings.warehouse), SECOND
-    if what == "item":
-        first = warehouse.read(ITEMS).to_pylist()[0]
-        change(spark, settings, ITEMS, [{**first, "available": False}])
+    """Scored is who gets it, and who has fewer than k items."""
+    row = {"item_id": "new", "title": "New", "available": True, **NEW}
+    change(spark, copy, ITEMS, [row])
+    result = in_both_ways(copy)
+    getting = {entry[1] for entry in night(copy) if entry[3] == "new"} | {"glutton"}
+    assert result["users_scored"] == len(getting) < 30
+    assert score.run(copy, "2026-01-07")["users_scored"] == 0
+
+
+def test_a_list_may_be_kept_with_its_k_th_score(spark: SparkSession) -> None:
+    """A list that is shorter than k has none: whatever is new enters it."""
+    rows = [("a", 2, "y", 1.5), ("b", 1, "y", 9.0), ("a", 1, "x", 2.5)]
+    lists = spark.createDataFrame(
+        [(*row, f"for {row[0]}") for row in rows],
+        "user_id string, rank int, item_id string, score float, reason string",
+    )
+    frame = night_frame.kept_by_user(lists, night_frame.items_frame(spark, ["x", "y"]), 2, 2)
+    found = {row["user_id"]: (row["kept"], row["floor"]) for row in frame.collect()}
+    assert found == {
+        "a": ([(0, 2.5, "for a"), (1, 1.5, "for a")], 1.5),
+        "b": ([(1, 9.0, "for b")], None),
+    }
+
+
+def test_an_item_that_leaves_costs_those_who_had_it(copy: Settings, spark: SparkSession) -> None:
+    counts = Counter(entry[3] for entry in night(copy, FIRST))
+    item, had = next((item, count) for item, count in counts.most_common() if count < 30)
+    change(spark, copy, ITEMS, [{**items(copy)[item], "available": False}])
+    assert in_both_ways(copy)["users_scored"] == had > 1
+
+
+def test_another_title_costs_those_who_may_read_it_and_another_text_nobody(
+    copy: Settings, spark: SparkSession
+) -> None:
+    row = items(copy)[KNOWN]
+    change(spark, copy, ITEMS, [{**row, "text": "drama", "features": [1.0]}])
+    assert in_both_ways(copy)["users_scored"] == 0
+    change(spark, copy, ITEMS, [{**row, "title": "Renamed"}])
+    events = Warehouse(copy.warehouse).read(INTERACTIONS).to_pylist()
+    seen = {row["user_id"] for row in events if row["item_id"] == KNOWN}
+    assert in_both_ways(copy, "2026-01-07")["users_scored"] == len(seen) < 61
+
+
+@pytest.mark.parametrize("what", ["items", "k", "model", "past", "feed"])
+def test_everybody_is_scored_where_lists_can_change_for_all(
+    copy: Settings, spark: SparkSession, what: str
+) -> None:
+    settings, warehouse, date = copy, Warehouse(copy.warehouse), SECOND
+    if what == "items":  # 30 of 300, and lists of 10: one in each
+        some = list(items(settings).values())[:60]
+        there = [row for row in some if row["available"]][:30]
+        change(spark, settings, ITEMS, [{**row, "available": False} for row in there])
     elif what == "k":
         settings = settings.model_copy(update={"k": 3})
     elif what == "model":
-        known = sorted(warehouse.read(ITEMS).column("item_id").to_pylist())[:250]
+        known = sorted(items(settings))[:250]
         toy_version.champion(settings, known, seed=1)
     elif what == "past":
         date = "2026-01-04"
@@ -143,4 +250,4 @@ def test_everybody_is_scored_where_lists_can_change_for_all(
             "SET TBLPROPERTIES (delta.enableChangeDataFeed = false)"
         )
         change(spark, settings, INTERACTIONS, [event("7", "9")])
-    assert score.run(settings, date)["users_scored"] == 60
+    assert score.run(settings, date)["users_scored"] == 61
