@@ -2,42 +2,36 @@
 
 - The fields of `Settings` make the command-line flags, the keys of `nightrank.toml`, the
   `NIGHTRANK_*` environment variables and the form that Airflow shows for a manual retrain.
+- Those of `train` stand in `jobs/settings_training.py`.
 - `jobs/settings_layers.py` merges these four, and keeps the origin of each value.
 
 Trade-off: one flat model. A name is the same word everywhere, at the price of longer names.
 """
 
-from typing import Any, Literal
+from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict
 
-EVERY_STEP = "every"
+from jobs.setting import EVERY_STEP, setting
+from jobs.settings_training import TrainingSettings
 
-
-def setting(default: Any, help_text: str, *steps: str, **bounds: Any) -> Any:
-    """Declare a setting with its help text and the steps whose commands take its flag."""
-    return Field(
-        default,
-        description=help_text,
-        validate_default=True,
-        json_schema_extra={"steps": list(steps)},
-        **bounds,
-    )
+INNER_STEPS = {"tune": ("train",)}  # a command that does what others do reads their settings too
 
 
-class Settings(BaseModel):
-    """All settings of nightrank, checked once, immutable afterwards."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
+class _Data(BaseModel):
+    """Where things are, and what counts in the data."""
 
     # where things are
     warehouse: str = setting(
         "warehouse", "Folder or URI of the tables and model versions.", EVERY_STEP, min_length=1
     )
-    reports: str = setting("reports", "Folder of the reports.", "export", "evaluate", min_length=1)
+    reports: str = setting(
+        "reports", "Folder of the reports.",
+        "export", "evaluate", "tune", "active-learning", "ingest", min_length=1,
+    )  # fmt: skip
     mlflow_tracking_uri: str = setting(
         "", "MLflow store; empty: SQLite under the warehouse.",
-        "train", "export", "evaluate", "promote", "models", "score", "publish",
+        "train", "export", "evaluate", "promote", "models", "score", "publish", "active-learning",
     )  # fmt: skip
     spark_master: str = setting(
         "local[*]",
@@ -63,86 +57,26 @@ class Settings(BaseModel):
         allow_inf_nan=False,
     )  # fmt: skip
     seed: int = setting(
-        0, "Seed of everything random.", "train", "export", "evaluate", ge=0, le=2**31 - 1
-    )
+        0, "Seed of everything random.", "train", "export", "evaluate", "active-learning",
+        ge=0, le=2**31 - 1,
+    )  # fmt: skip
 
-    # train
-    encoder: str = setting(
-        "all-MiniLM-L6-v2",
-        "Language model: a packaged name, a local folder or a hub name.",
-        "train",
-        min_length=1,
+
+class Settings(TrainingSettings, _Data):
+    """All settings of nightrank, checked once, immutable afterwards."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    # tune
+    trials: int = setting(
+        20, "Trainings that the search of settings compares.", "tune", ge=2, le=10_000
     )
-    max_tokens: int = setting(
-        48, "Tokens of a text that the language model reads.", "train", ge=8, le=512
+    tune_minutes: float = setting(
+        60.0, "Minutes after which the search ends with what it has.", "tune", gt=0, le=100_000
     )
-    factors: int = setting(
-        448,
-        "Dimensions of what histories say, profiles and popularity apart.",
-        "train",
-        ge=16,
-        le=4096,
-    )
-    split: Literal["warm", "global_time", "cold_item", "cold_user", "cold_user_0"] = setting(
-        "warm",
-        "Split whose training part is learned from; only `warm` versions are promoted.",
-        "train",
-    )
-    history_length: int = setting(
-        200, "Newest positives of a user that count.", "train", ge=1, le=2000
-    )
-    epochs: int = setting(6, "Passes over the items' texts at most.", "train", ge=1, le=1000)
-    batch_users: int = setting(64, "Users in a training step.", "train", ge=1, le=8192)
-    bucket_items: int = setting(
-        32,
-        "Items in a training step, whose texts stand in for their factors.",
-        "train",
-        ge=1,
-        le=1024,
-    )
-    learning_rate: float = setting(1e-3, "Learning rate of the towers.", "train", gt=0, le=1)
-    encoder_learning_rate: float = setting(
-        2e-4, "Learning rate of the language model.", "train", gt=0, le=1
-    )
-    weight_decay: float = setting(0.01, "AdamW's weight decay.", "train", ge=0, le=10)
-    warmup_share: float = setting(
-        0.1, "Share of the steps in which the learning rates rise.", "train", ge=0, lt=1
-    )
-    patience: int = setting(
-        3, "Validations without a better NDCG before training stops.", "train", ge=1, le=100
-    )
-    epochs_between_validations: int = setting(
-        2, "Passes over the items' texts between two validations.", "train", ge=1, le=100
-    )
-    tuned_layers: int = setting(
-        1,
-        "Layers of the language model that are tuned, from the top; 0: the heads alone.",
-        "train",
-        ge=0,
-        le=48,
-    )
-    unfreeze_epochs: int = setting(
-        0,
-        "Passes until one more tuned layer opens, from the top; 0: all from the start.",
-        "train",
-        ge=0,
-        le=1000,
-    )
-    distillation_weight: float = setting(
-        1.0, "Weight of texts telling the teacher's factors.", "train", ge=0, le=100
-    )
-    ranking_weight: float = setting(
-        0.1, "Weight of the softmax over the catalogue.", "train", ge=0, le=100
-    )
-    interest_weight: float = setting(
-        0.2, "Weight of liking or not, once seen.", "train", ge=0, le=100
-    )
-    rating_weight: float = setting(0.0, "Weight of the value given.", "train", ge=0, le=100)
-    cosine_weight: float = setting(
-        0.0, "Weight of users being near the items that they like.", "train", ge=0, le=100
-    )
-    learned_weights: bool = setting(
-        False, "Whether uncertainty changes these weights in training.", "train"
+    # active-learning
+    label_pairs: int = setting(
+        100, "Pairs of user and item that are asked for.", "active-learning", ge=1, le=100_000
     )
     # export
     vocabulary_margin: int = setting(
@@ -222,7 +156,8 @@ class Settings(BaseModel):
     @classmethod
     def names_for(cls, step: str) -> list[str]:
         """Return the names of the settings whose flags the command `step` takes."""
-        return [name for name in cls.model_fields if {EVERY_STEP, step} & set(steps_of(name))]
+        reading = {EVERY_STEP, step, *INNER_STEPS.get(step, ())}
+        return [name for name in cls.model_fields if reading & set(steps_of(name))]
 
 
 def steps_of(name: str) -> list[str]:
