@@ -2,8 +2,8 @@
 
 - Before the cut: the history that makes the user's factors. After it: targets and labels.
 - A step asks about one bucket only: items of similar text length whose own factors are withheld.
-- Randomness comes from torch's global generator, which the trainer's checkpoints keep, so that a
-  resumed run sees the same examples as an undisturbed one.
+- Randomness comes from seed, pass and step alone: a resumed run, and every process of a shared one,
+  sees the same examples as an undisturbed one.
 """
 
 from collections.abc import Sequence
@@ -13,10 +13,11 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset
+from torch.utils.data import DataLoader, Dataset
 
 from models.dataset import History, Interactions, Rows, histories
 from models.metrics import Mask
+from models.processes import dealt_batch
 from models.serving import pad_histories
 
 PRIOR_LIKES, PRIOR_DISLIKES = 2.0, 2.0
@@ -51,15 +52,11 @@ class Labels:
         return float(np.log((likes + PRIOR_LIKES) / (dislikes + PRIOR_DISLIKES)))
 
 
-class CutHistories(Dataset[Example]):
-    """Users with at least two positives, over and over; each access cuts at another point.
+class CutHistories:
+    """Users with at least two positives, who are cut at another point each time."""
 
-    An epoch has `size` examples: as many as the steps of one pass over the items' texts take.
-    """
-
-    def __init__(self, labelled: Interactions, threshold: float, size: int) -> None:
+    def __init__(self, labelled: Interactions, threshold: float) -> None:
         self.threshold = threshold
-        self._size = size
         every = histories(labelled, np.arange(labelled.n_users))
         self._users = [
             (user, history)
@@ -68,13 +65,13 @@ class CutHistories(Dataset[Example]):
         ]
 
     def __len__(self) -> int:
-        return self._size if self._users else 0
+        return len(self._users)
 
-    def __getitem__(self, index: int) -> Example:
-        user, history = self._users[index % len(self._users)]
+    def cut(self, index: int, random: np.random.Generator) -> Example:
+        """Return the user `index`, cut before one of the positives but the first."""
+        user, history = self._users[index]
         positives = np.flatnonzero(history.value >= self.threshold)
-        pick = int(torch.randint(1, len(positives), (1,)))
-        cut = int(positives[pick])
+        cut = int(positives[random.integers(1, len(positives))])
         future = History(history.item[cut:], history.value[cut:], history.time[cut:])
         past = History(history.item[:cut], history.value[:cut], history.time[:cut])
         targets = future.liked(self.threshold)
@@ -82,33 +79,74 @@ class CutHistories(Dataset[Example]):
         return Example(user, past, np.unique(targets[fresh]), future)
 
 
+class TrainingSteps(Dataset[dict[str, Tensor]]):
+    """The steps of a pass: each has a bucket of its own and the next `users` users.
+
+    A pass has every bucket once and all users alike, both in an order of its own.
+    """
+
+    def __init__(
+        self,
+        histories: CutHistories,
+        collate: "Collator",
+        buckets: Sequence[Rows],
+        users: int,
+        seed: int,
+    ) -> None:
+        self._histories = histories
+        self._collate = collate
+        self._buckets = buckets
+        self._users = users
+        self._seed = seed
+        self.set_epoch(0)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Draw the order of buckets and users of a pass."""
+        random = np.random.default_rng([self._seed, epoch])
+        self._epoch = epoch
+        self._order = random.permutation(len(self._buckets))
+        asked = random.permutation(len(self._buckets) * self._users)
+        self._asked = asked % max(len(self._histories), 1)
+
+    def __len__(self) -> int:
+        return len(self._buckets) if len(self._histories) else 0
+
+    def __getitem__(self, step: int) -> dict[str, Tensor]:
+        random = np.random.default_rng([self._seed, self._epoch, step])
+        asked = self._asked[step * self._users : (step + 1) * self._users]
+        examples = [self._histories.cut(int(index), random) for index in asked]
+        return self._collate(self._buckets[self._order[step]], examples)
+
+
+class StepLoader(DataLoader[dict[str, Tensor]]):
+    """One step after the other; every process gets its own users of each."""
+
+    def __init__(self, steps: TrainingSteps) -> None:
+        super().__init__(steps, batch_size=1, collate_fn=lambda batch: dealt_batch(batch[0]))
+        self._steps = steps
+
+    def set_epoch(self, epoch: int) -> None:
+        """Begin a pass."""
+        self._steps.set_epoch(epoch)
+
+
 class Collator:
     """Puts examples into the tensors that `FinetunedModel.forward` names."""
 
     def __init__(
-        self, buckets: Sequence[Rows], profile_rows: Rows, labels: Labels, history_length: int,
-        n_items: int,
-    ) -> None:  # fmt: skip
-        self._buckets = buckets
+        self, profile_rows: Rows, labels: Labels, history_length: int, n_items: int
+    ) -> None:
         self._profile_rows = profile_rows
         self._labels = labels
         self._length = history_length
         self._n_items = n_items
-        self._order: list[int] = []
 
-    def _next_bucket(self) -> Rows:
-        """Return one bucket after the other in random order, each once in a pass."""
-        if not self._order:
-            self._order = torch.randperm(len(self._buckets)).tolist()
-        return self._buckets[self._order.pop()]
-
-    def __call__(self, examples: list[Example]) -> dict[str, Tensor]:
+    def __call__(self, bucket: Rows, examples: list[Example]) -> dict[str, Tensor]:
         """Return tensors for [b] examples; flat arrays pair a row of the batch with a place.
 
         A place is that of an item in the bucket.
         """
         threshold = self._labels.threshold
-        bucket = self._next_bucket()
         place = np.full(self._n_items, -1, dtype=np.int64)
         place[bucket] = np.arange(len(bucket))
         pasts = [example.past for example in examples]
