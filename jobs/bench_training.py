@@ -23,6 +23,7 @@ from torch import Tensor, nn
 
 from jobs.movielens_source import MovieLens100k
 from jobs.settings import Settings
+from models.adaptation import adapt
 from models.bank import TextBank
 from models.dataset import Rows
 from models.encoder import TextEncoder, load_language_model
@@ -61,7 +62,8 @@ def race(texts: list[str], settings: Settings) -> dict[str, float]:
     model, tokenizer = load_language_model(settings.encoder)
     encoder = TextEncoder(model, tokenizer, settings.max_tokens)
     started = time.perf_counter()
-    bank = TextBank(encoder, texts, len(texts), settings.tuned_layers)
+    adaptation = adapt(encoder, "full", settings.tuned_layers, settings.tuning_rank)
+    bank = TextBank(adaptation, texts, len(texts))
     filled = time.perf_counter() - started
     peer = SentenceTransformer(str(model.name_or_path), device="cpu")
     peer.max_seq_length = settings.max_tokens

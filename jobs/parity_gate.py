@@ -23,7 +23,7 @@ from models.errors import InputError
 from models.network import TwoTowers
 from models.parity import Agreement, Parity, agreement, largest_error, mean_cosine
 from models.splits import make_split
-from models.trainer import probe_trial
+from models.torch_scorer import probe_trial
 from models.variants import open_variant
 from models.withheld import scorers_by_text, withheld_items
 

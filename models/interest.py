@@ -100,9 +100,12 @@ def features(question: Question, scores: Scores, item_levels: Factors) -> Number
     pairs, given = labelled_pairs(question)[0], question.trial.labelled_given
     likes = given.value >= question.trial.threshold
     users, _ = group_levels(given.user, likes, given.n_users)
-    return np.stack(
-        [np.ones(len(pairs)), scores, item_levels[pairs.item], users[pairs.user]], axis=1
-    )
+    return pair_features(scores, item_levels[pairs.item], users[pairs.user])
+
+
+def pair_features(scores: Scores, item_levels: Factors, user_levels: Factors | float) -> Numbers:
+    """Return one, score, item level and user level [m, 4] of pairs, each given by pair."""
+    return np.stack(np.broadcast_arrays(1.0, scores, item_levels, user_levels), axis=1)
 
 
 def probabilities(coefficients: Numbers, columns: Numbers) -> Numbers:

@@ -8,24 +8,110 @@ Trade-off: learned weights follow the noise of the losses, not their use for the
 ones, chosen on validation, are the default.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor, nn
 
+RankingLoss = Callable[[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor], Tensor]
+
 
 def ranking_softmax(
-    scores: Tensor, taken: Tensor, target_users: Tensor, target_items: Tensor
+    users: Tensor,
+    items: Tensor,
+    temperature: Tensor,
+    taken: Tensor,
+    target_users: Tensor,
+    target_items: Tensor,
 ) -> Tensor:
     """Return the cross-entropy of each target against the whole catalogue.
 
-    `scores` [b, n]; `taken` [b, n] true where the user has the item already, which then doesn't
-    compete; `target_users`, `target_items` [m] the positives. Users count alike, however many
-    targets they have.
+    `users` [b, d] and `items` [n, d] are factors, scores their products times `temperature`;
+    `taken` [b, n] true where the user has the item already, which then doesn't compete;
+    `target_users`, `target_items` [m] the positives. Users count alike, however many targets they
+    have.
     """
+    scores = (users @ items.T) * temperature
     log_probability = nn.functional.log_softmax(scores.masked_fill(taken, -torch.inf), dim=1)
     losses = -log_probability[target_users, target_items]
-    return _mean_of_users(losses, target_users, len(scores))
+    return _mean_of_users(losses, target_users, len(users))
+
+
+class SampledSoftmax:
+    """Softmax of each target against `count` drawn items, corrected for how often each is drawn.
+
+    Items are drawn by `popularity` [n], and log(expected draws) is taken off their scores (logQ;
+    Bengio and Senecal, 2008; Yi et al., RecSys 2019).
+    """
+
+    def __init__(self, popularity: Tensor, count: int) -> None:
+        self._shares = (popularity + 1.0) / (popularity + 1.0).sum()
+        self._count = count
+
+    def __call__(
+        self,
+        users: Tensor,
+        items: Tensor,
+        temperature: Tensor,
+        taken: Tensor,
+        target_users: Tensor,
+        target_items: Tensor,
+    ) -> Tensor:
+        """Return what `ranking_softmax` estimates, of the same arguments."""
+        shares = self._shares.to(users.device)
+        drawn = torch.multinomial(shares, self._count, replacement=True)
+        correction = (shares * self._count).log()
+        asked = users[target_users]
+        own = (asked * items[target_items]).sum(dim=1) * temperature
+        others = asked @ items[drawn].T * temperature - correction[drawn]
+        excluded = taken[target_users][:, drawn] | (drawn == target_items[:, None])
+        others = others.masked_fill(excluded, -torch.inf)
+        logits = torch.cat([own[:, None], others], dim=1)
+        losses = -nn.functional.log_softmax(logits, dim=1)[:, 0]
+        return _mean_of_users(losses, target_users, len(users))
+
+
+class GeneralisedBce:
+    """gBCE: binary cross-entropy against `count` drawn items, its positives made less confident.
+
+    Petrov and Macdonald, "gSASRec", RecSys 2023, with calibration t = .75: a positive's
+    probability is raised to the power of beta.
+    """
+
+    CALIBRATION = 0.75
+
+    def __init__(self, items: int, count: int) -> None:
+        self._items, self._count = items, min(count, items - 1)
+        rate = self._count / (items - 1)
+        self._power = rate * (self.CALIBRATION * (1.0 - 1.0 / rate) + 1.0 / rate)
+
+    def __call__(
+        self,
+        users: Tensor,
+        items: Tensor,
+        temperature: Tensor,
+        taken: Tensor,
+        target_users: Tensor,
+        target_items: Tensor,
+    ) -> Tensor:
+        """Return the loss for the arguments of `ranking_softmax`."""
+        drawn = torch.randint(self._items, (self._count,), device=users.device)
+        asked = users[target_users]
+        own = (asked * items[target_items]).sum(dim=1) * temperature
+        others = asked @ items[drawn].T * temperature
+        excluded = taken[target_users][:, drawn] | (drawn == target_items[:, None])
+        against = nn.functional.softplus(others).masked_fill(excluded, 0.0).sum(dim=1)
+        losses = -self._power * nn.functional.logsigmoid(own) + against
+        return _mean_of_users(losses / self._count, target_users, len(users))
+
+
+def likeness_loss(vectors: Tensor, teacher: Tensor) -> Tensor:
+    """Return the mean squared error of the cosines [m, m] of texts against a teacher's.
+
+    `vectors` [m, w] and `teacher` [m, v] have rows of length one (relations, not positions, are
+    taught: Park et al., "Relational knowledge distillation", CVPR 2019).
+    """
+    return nn.functional.mse_loss(vectors @ vectors.T, teacher @ teacher.T)
 
 
 def interest_loss(logits: Tensor, labels: Tensor) -> Tensor:
@@ -82,6 +168,7 @@ class LossMix(nn.Module):
 
 
 def _mean_of_users(losses: Tensor, users: Tensor, n_users: int) -> Tensor:
+    losses = losses.float()  # a narrower type where the products are
     total = torch.zeros(n_users, device=losses.device).index_add(0, users, losses)
     count = torch.zeros(n_users, device=losses.device).index_add(0, users, torch.ones_like(losses))
     return (total / count.clamp(min=1)).sum() / (count > 0).sum().clamp(min=1)

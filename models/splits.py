@@ -18,7 +18,7 @@ sees as much as the protocol allows; `final.train` is therefore more than fit an
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -113,6 +113,38 @@ def make_split(name: str, interactions: Interactions, positive_threshold: float)
             f"interactions, or lower `positive_threshold` ({positive_threshold:g})"
         )
     return _assemble(name, interactions, positive_threshold, labels)
+
+
+def thinned(split: Split, share: float, seed: int) -> Split:
+    """Return the split with about `share` of what is learned from, drawn by user, item and seed.
+
+    What is asked stays; what is given goes along where it is what was learned from.
+    """
+    if share == 1.0:
+        return split
+    return replace(
+        split,
+        tuning=_thinned(split.tuning, share, seed),
+        final=_thinned(split.final, share, seed),
+    )
+
+
+def _thinned(trial: Trial, share: float, seed: int) -> Trial:
+    def part(interactions: Interactions) -> Interactions:
+        draws = np.random.default_rng([seed, interactions.n_items]).random(interactions.n_items)
+        turns = np.random.default_rng([seed, interactions.n_users]).random(interactions.n_users)
+        # a pair's draw is the same in every part that holds it
+        return interactions.take((draws[interactions.item] + turns[interactions.user]) % 1 < share)
+
+    train, labelled = part(trial.train), part(trial.labelled_train)
+    same = trial.given is trial.train
+    return replace(
+        trial,
+        train=train,
+        labelled_train=labelled,
+        given=train if same else trial.given,
+        labelled_given=labelled if same else trial.labelled_given,
+    )
 
 
 def _assemble(name: str, interactions: Interactions, threshold: float, labels: Labels) -> Split:

@@ -6,16 +6,19 @@
 Trade-off: distillation goes on with the pruned encoder itself; who wants to keep that, copies it.
 """
 
+import copy
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
 
+from models.adaptation import unwrap, wrapped
 from models.bundle import Bundle
 from models.comparison import Question
 from models.dataset import Factors
 from models.distillation import distil, score_metric
 from models.encoder import TextEncoder
+from models.errors import InputError
 from models.network import TwoTowers
 from models.pruning import prune_layers, prune_units
 from models.serving import pad_histories
@@ -45,9 +48,20 @@ def stages(
 ) -> Iterator[tuple[str, TextEncoder]]:
     """Yield the encoder "trimmed", "pruned" and "distilled".
 
-    It learns from `texts`; `metric` [w, w] is that of `score_metric`.
+    It learns from `texts`; `metric` [w, w] is that of `score_metric`. What can't be merged into the
+    encoder's weights stays behind, and distillation teaches it.
+    Raises InputError where there is such a thing and no distillation.
     """
-    trimmed = trim_vocabulary(encoder, texts, options.vocabulary_margin)
+    bare = encoder
+    if any(wrapped(encoder)):
+        if not options.distil_texts:
+            raise InputError(
+                "setting `distil_texts`: 0, but a prefix or adapters can't be merged into the "
+                "weights and reach the export by distillation alone"
+            )
+        bare = copy.deepcopy(encoder)
+        unwrap(bare)
+    trimmed = trim_vocabulary(bare, texts, options.vocabulary_margin)
     yield "trimmed", trimmed
     pruned = prune_layers(trimmed, options.keep_layers)
     pruned = prune_units(pruned, options.keep_heads, options.keep_width, texts, options.seed)

@@ -6,28 +6,38 @@
 """
 
 import logging
+import math
+import os
 import sys
+from collections import defaultdict
+from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, cast
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
-from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers import Trainer, TrainingArguments
 
-from models.bank import FinetunedModel, TextBank
+from models.bank import FinetunedModel
 from models.comparison import ask, judge
-from models.dataset import Factors, History, Interactions
-from models.network import TwoTowers
-from models.serving import pad_histories
-from models.splits import Trial
-from models.task import FinetuneOptions, TrainingTask, profile_rows
-from models.textmap import TextMap, solve_text_map
+from models.errors import InputError
+from models.examples import StepLoader
+from models.processes import rank
+from models.sharding import load_whole, whole_state
+from models.task import FinetuneOptions, LoopOptions, TrainingTask
+from models.torch_scorer import TorchScorer, apply_text_map, probe_trial
 
 _log = logging.getLogger("nightrank.train")
+
+MOMENTUM, SAMPLES, LONGEST_GRADIENT = 0.9, 16, 1.0
+Objective = Callable[[torch.nn.Module, dict[str, Tensor]], dict[str, Tensor]]
+
+
+class DivergedError(Exception):
+    """The loss is no number any more."""
 
 
 class NdcgTrainer(Trainer):
@@ -37,9 +47,20 @@ class NdcgTrainer(Trainer):
     The best weights by the mean of both NDCG@10 are kept in a file beside the checkpoints.
     """
 
-    def __init__(self, task: TrainingTask, options: FinetuneOptions, **arguments: Any) -> None:
+    def __init__(
+        self,
+        task: TrainingTask,
+        options: FinetuneOptions,
+        objective: Objective,
+        steps: StepLoader,
+        **arguments: Any,
+    ) -> None:
         self.task = task
         self.options = options
+        self._objective = objective
+        self._steps = steps
+        self.misfortunes: dict[str, float] = {}
+        self._terms: defaultdict[str, list[Tensor]] = defaultdict(list)
         super().__init__(**arguments)
         self.best_file = Path(str(self.args.output_dir)) / "best.safetensors"
         self.best = -1.0
@@ -49,6 +70,10 @@ class NdcgTrainer(Trainer):
             "texts_alone": ask(probe_trial(task.split.tuning.train, probe), task.profiles),
         }
 
+    def get_train_dataloader(self) -> StepLoader:
+        """Return the steps as they are: every process takes its users of each by itself."""
+        return self._steps
+
     def compute_loss(
         self,
         model: torch.nn.Module,
@@ -56,19 +81,38 @@ class NdcgTrainer(Trainer):
         return_outputs: bool = False,
         num_items_in_batch: Tensor | int | None = None,  # noqa: ARG002 (the Trainer's signature)
     ) -> Any:
-        """Return the weighted loss of a batch."""
-        outputs = model(inputs)
+        """Return the weighted loss of a step; DivergedError where it is no number."""
+        outputs = self._objective(model, inputs)
+        for name, value in outputs.items():
+            self._terms[name].append(value.detach())
+        if not math.isfinite(float(outputs["loss"].detach())):
+            raise DivergedError(f"the loss of step {self.state.global_step + 1} is no number")
         return (outputs["loss"], outputs) if return_outputs else outputs["loss"]
 
+    def log(self, logs: dict[str, float], *rest: Any) -> None:
+        """Log an entry, that of a loss with the mean of each of its terms since the last."""
+        if "loss" in logs:
+            means = {f"loss_{name}": float(torch.stack(v).mean()) for name, v in
+                     self._terms.items() if name != "loss"}  # fmt: skip
+            logs = {**logs, **means}
+            self._terms.clear()
+        super().log(logs, *rest)
+
     def create_optimizer(self, *_: Any) -> torch.optim.Optimizer:
-        """Make AdamW with a lower rate for the language model than for the towers."""
-        model = cast(FinetunedModel, self.model)
-        encoder = [p for p in model.bank.parameters() if p.requires_grad]
+        """Make the optimiser, with a lower rate for the language model than for the towers."""
+        model, loop = cast(FinetunedModel, self.model), self.options.loop
+        encoder = model.bank.adaptation.weights()
         heads = [*model.towers.parameters(), *model.student.parameters(), *model.mix.parameters()]
-        groups: list[dict[str, Any]] = [{"params": heads, "lr": self.options.learning_rate}]
+        groups: list[dict[str, Any]] = [{"params": heads, "lr": loop.learning_rate}]
         if encoder:
-            groups.append({"params": encoder, "lr": self.options.encoder_learning_rate})
-        self.optimizer = torch.optim.AdamW(groups, weight_decay=self.options.weight_decay)
+            rate = loop.encoder_learning_rate * model.bank.adaptation.rate
+            groups.append({"params": encoder, "lr": rate})
+        if loop.optimiser == "sgd":
+            self.optimizer: torch.optim.Optimizer = torch.optim.SGD(
+                groups, momentum=MOMENTUM, weight_decay=loop.weight_decay
+            )
+        else:
+            self.optimizer = torch.optim.AdamW(groups, weight_decay=loop.weight_decay)
         return self.optimizer
 
     def evaluate(self, *_: Any, **__: Any) -> dict[str, float]:
@@ -81,7 +125,7 @@ class NdcgTrainer(Trainer):
         ndcg = {}
         for name, question in self.questions.items():
             without = model.probe & (name == "texts_alone")
-            scorer = TorchScorer(model, self.task, self.options.history_length, without)
+            scorer = TorchScorer(model, self.task, self.options.examples.history_length, without)
             answer = judge(question, scorer) if len(question.users) else None
             ndcg[name] = 0.0 if answer is None else float(answer.ndcg().mean())
         model.train(was_training)
@@ -94,16 +138,36 @@ class NdcgTrainer(Trainer):
         )
         return metrics
 
+    @torch.no_grad()
+    def samples(self) -> list[tuple[str, int]]:
+        """Return probe items' texts with the rank that the text alone has for one who liked it."""
+        model, question = cast(FinetunedModel, self.model), self.questions["texts_alone"]
+        length = self.options.examples.history_length
+        scorer = TorchScorer(model, self.task, length, model.probe)
+        some = slice(SAMPLES)
+        scores = scorer(question.histories[some], question.profiles[some])
+        candidates = question.trial.candidates
+        found = []
+        for row, own in enumerate(scores):
+            liked = question.truth[[row]].indices[0]
+            rank = int((own[candidates] > own[liked]).sum()) + 1
+            found.append((self.task.item_texts[liked], rank))
+        return found
+
     def _keep_if_best(self, model: FinetunedModel, metrics: dict[str, float]) -> None:
         if metrics["ndcg@10"] > self.best:
             self.best = metrics["ndcg@10"]
+            state = whole_state(model)
+            if rank() > 0:
+                return
             self.best_file.parent.mkdir(parents=True, exist_ok=True)
             texts = {name: repr(value) for name, value in metrics.items()}
-            save_file(model.state_dict(), self.best_file, texts)
+            save_file(state, self.best_file, texts)
 
     def load_best(self) -> dict[str, float]:
         """Give the model the best weights, of a resumed run's first part too; return its NDCG."""
-        cast(FinetunedModel, self.model).load_state_dict(load_file(self.best_file))
+        self.accelerator.wait_for_everyone()
+        load_whole(cast(FinetunedModel, self.model), load_file(self.best_file))
         return self._metrics_of_best()
 
     def remember_best(self) -> None:
@@ -115,143 +179,66 @@ class NdcgTrainer(Trainer):
             return {name: float(value) for name, value in file.metadata().items()}
 
 
-def probe_trial(positives: Interactions, probe: NDArray[np.bool_]) -> Trial:
-    """Return the question which of the `probe` items [n] users liked, knowing the others."""
-    inside = probe[positives.item]
-    return Trial(
-        train=positives,
-        given=positives.take(~inside),
-        truth=positives.take(inside),
-        labelled_train=positives,
-        labelled_given=positives.take(~inside),
-        labelled=positives.take(inside),
-        candidates=np.flatnonzero(probe),
-        clock=None,
-        threshold=-np.inf,
-    )
-
-
-def apply_text_map(model: FinetunedModel, task: TrainingTask, known: Tensor) -> TextMap:
-    """Solve the text map over the `known` items [n] and put it into the model."""
-    targets = torch.cat([model.towers.own_ranking, model.towers.own_history], dim=1)
-    solved = solve_text_map(
-        model.bank.items.cpu().numpy(),
-        task.columns,
-        targets.cpu().numpy(),
-        known.cpu().numpy(),
-    )
-    model.towers.set_text_maps((solved.weights, solved.bias))
-    model.sums.copy_(torch.from_numpy(task.columns @ solved.attributes))
-    return solved
-
-
-class PlainProgress(TrainerCallback):
-    """One line for each log entry, for logs that nobody watches."""
-
-    def on_log(
-        self,
-        args: TrainingArguments,  # noqa: ARG002 (the Trainer's signature)
-        state: TrainerState,
-        control: TrainerControl,  # noqa: ARG002
-        logs: dict[str, float] | None = None,
-        **_: Any,
-    ) -> None:
-        """Write the entry."""
-        values = "  ".join(f"{name} {value:.4g}" for name, value in (logs or {}).items())
-        _log.info("step %d/%d  %s", state.global_step, state.max_steps, values)
-
-
-class TorchScorer:
-    """Scores users with a model as it stands at construction, from the vectors in its bank."""
-
-    @torch.no_grad()
-    def __init__(
-        self, model: FinetunedModel, task: TrainingTask, history_length: int, without: Tensor
-    ) -> None:
-        self._towers = model.towers
-        self._vectors = model.bank.vectors
-        self._ranking, self._history = model.item_factors(without)
-        self._rows = profile_rows(task)
-        self._threshold = task.threshold
-        self._length = history_length
-
-    @torch.no_grad()
-    def __call__(self, histories: list[History], profiles: list[str]) -> Factors:
-        """Return scores [u, n]."""
-        vectors = self._vectors
-        rows = torch.tensor([self._rows[profile] for profile in profiles], device=vectors.device)
-        users = user_factors(
-            self._towers, vectors[rows], self._history, histories, self._threshold, self._length
+def check_precision(precision: str) -> None:
+    """Raise InputError where the device can't compute in `precision`."""
+    cuda = torch.cuda.is_available()
+    if precision == "fp16" and not cuda:
+        raise InputError(
+            "setting `precision`: fp16 needs a CUDA device, and there is none; choose fp32 or bf16"
         )
-        scores: Factors = (users @ self._ranking.T).cpu().numpy()
-        return scores
-
-
-def user_factors(
-    towers: TwoTowers,
-    profiles: Tensor,
-    history_factors: Tensor,
-    histories: list[History],
-    threshold: float,
-    length: int,
-) -> Tensor:
-    """Return the factors [u, d] of users who are asked right after their newest interaction.
-
-    `profiles` [u, w] are their profiles' vectors; the newest `length` positives count.
-    """
-    arrays = pad_histories(histories, threshold, length, len(history_factors))
-    items, ages = (torch.from_numpy(array).to(profiles.device) for array in arrays)
-    idle = torch.zeros(len(profiles), device=profiles.device)
-    return towers.user_factors(profiles, history_factors, items, ages, idle)
-
-
-class GradualUnfreezing(TrainerCallback):
-    """Opens the tuned layers one by one from the top, one every `epochs` passes."""
-
-    def __init__(self, bank: TextBank, epochs: int) -> None:
-        self._layers = bank.tuned_layers
-        self._epochs = epochs
-
-    def on_epoch_begin(
-        self,
-        args: TrainingArguments,  # noqa: ARG002 (the Trainer's signature)
-        state: TrainerState,
-        control: TrainerControl,  # noqa: ARG002
-        **_: Any,
-    ) -> None:
-        """Open as many layers as the passes so far allow."""
-        opened = 1 + int(state.epoch or 0) // self._epochs
-        for depth, layer in enumerate(reversed(self._layers)):
-            layer.requires_grad_(depth < opened)
+    if precision == "bf16" and cuda and not torch.cuda.is_bf16_supported(including_emulation=False):
+        raise InputError(
+            f"setting `precision`: {torch.cuda.get_device_name()} has no bf16; choose fp32 or fp16"
+        )
 
 
 def training_arguments(
     options: FinetuneOptions, folder: Path, steps_of_an_epoch: int
 ) -> TrainingArguments:
     """Return the Trainer's arguments: a checkpoint at every validation."""
-    steps = steps_of_an_epoch * options.epochs_between_validations
+    loop = options.loop
+    updates = -(-steps_of_an_epoch // loop.accumulated_steps)
+    steps = updates * loop.epochs_between_validations
     return TrainingArguments(
         output_dir=str(folder),
-        num_train_epochs=options.epochs,
-        per_device_train_batch_size=options.batch_users,
-        learning_rate=options.learning_rate,
+        num_train_epochs=loop.epochs,
+        per_device_train_batch_size=1,
+        gradient_accumulation_steps=loop.accumulated_steps,
+        gradient_checkpointing=False,  # set on the tuned layers alone
+        bf16=loop.precision == "bf16",
+        fp16=loop.precision == "fp16",
+        learning_rate=loop.learning_rate,
         lr_scheduler_type="cosine",
-        warmup_ratio=options.warmup_share,
-        max_grad_norm=1.0,
+        warmup_ratio=loop.warmup_share,
+        max_grad_norm=0.0 if loop.sharding else LONGEST_GRADIENT,
         eval_strategy="steps",
         eval_steps=steps,
-        save_strategy="steps",
+        save_strategy="no" if loop.sharding else "steps",
         save_steps=steps,
         save_total_limit=2,
         metric_for_best_model="eval_ndcg@10",
         greater_is_better=True,
         logging_steps=steps,
         logging_dir=str(folder / "tensorboard"),
-        report_to=["tensorboard"],
+        report_to=_reporters(loop),
         disable_tqdm=not sys.stderr.isatty(),
         remove_unused_columns=False,
         dataloader_pin_memory=False,
+        use_cpu=not torch.cuda.is_available(),
+        ddp_backend="gloo" if loop.processes > 1 and not torch.cuda.is_available() else None,
+        ddp_find_unused_parameters=True,
+        ddp_broadcast_buffers=False,
         seed=options.seed,
         data_seed=options.seed,
         full_determinism=False,
     )
+
+
+def _reporters(loop: LoopOptions) -> list[str]:
+    """Return the names of those who are told; InputError where one isn't installed."""
+    if loop.tracking == "wandb":
+        if find_spec("wandb") is None:
+            raise InputError("setting `tracking`: wandb isn't installed; `uv pip install wandb`")
+        os.environ.setdefault("WANDB_MODE", "offline")
+        return ["tensorboard", "wandb"]
+    return ["tensorboard"]

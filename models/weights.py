@@ -7,18 +7,22 @@ import numpy as np
 from safetensors.numpy import save_file as save_arrays
 from safetensors.torch import load_file, save_file
 
+from models.adaptation import UNMERGED, adapt, wrapped
 from models.attributes import AttributeColumns
 from models.bundle import (
     ATTRIBUTE_FACTORS,
     ATTRIBUTES,
     FINE_TUNED_VECTORS,
     INTEREST,
+    MANIFEST,
     PRETRAINED_VECTORS,
     TEXTS,
     Bundle,
+    open_bundle,
 )
 from models.collaborative import Block, Popularity, Start
 from models.encoder import TextEncoder, load_language_model
+from models.errors import InputError
 from models.finetune import Finetuned
 from models.network import TwoTowers
 from models.task import TrainingTask, profile_rows
@@ -33,10 +37,11 @@ def save_weights(
     """Write the weights, text vectors and text map of a fine-tune into `folder`."""
     (folder / "training").mkdir(parents=True)
     model = result.model
+    texts = [*task.item_texts, *profile_rows(task)]
     save_file(model.bank.encoder.model.state_dict(), folder / ENCODER_WEIGHTS)
     save_file(model.towers.state_dict(), folder / TOWER_WEIGHTS)
-    np.save(folder / PRETRAINED_VECTORS, result.pretrained_vectors)
-    np.save(folder / FINE_TUNED_VECTORS, model.bank.vectors.cpu().numpy())
+    np.save(folder / PRETRAINED_VECTORS, result.pretrained_vectors[: len(texts)])
+    np.save(folder / FINE_TUNED_VECTORS, model.bank.vectors[: len(texts)].cpu().numpy())
     np.save(folder / ATTRIBUTE_FACTORS, result.text_map.attributes)
     interest = result.interest
     save_arrays(
@@ -51,16 +56,36 @@ def save_weights(
     )
     for name, content in (
         (ATTRIBUTES, columns.to_json()),
-        (TEXTS, [*task.item_texts, *profile_rows(task)]),
+        (TEXTS, texts),
     ):
         (folder / name).write_text(json.dumps(content, ensure_ascii=False), "utf-8")
 
 
 def load_encoder(bundle: Bundle) -> TextEncoder:
     """Return the fine-tuned text encoder of a version."""
-    model, tokenizer = load_language_model(str(bundle.manifest["settings"]["encoder"]))
-    model.load_state_dict(load_file(bundle.path(ENCODER_WEIGHTS)))
-    return TextEncoder(model, tokenizer, int(bundle.manifest["max_tokens"])).eval()
+    settings = bundle.manifest["settings"]
+    encoder = start_encoder(str(settings["encoder"]), int(bundle.manifest["max_tokens"]))
+    if settings["tuning"] in UNMERGED:
+        adapt(encoder, settings["tuning"], settings["tuned_layers"], settings["tuning_rank"])
+    encoder.model.load_state_dict(load_file(bundle.path(ENCODER_WEIGHTS)))
+    return encoder.eval()
+
+
+def start_encoder(name: str, max_tokens: int) -> TextEncoder:
+    """Return the encoder `name`: one that `load_language_model` knows, or a version's folder.
+
+    Raises InputError where it can't be had.
+    """
+    if not (Path(name) / MANIFEST).exists():
+        return TextEncoder(*load_language_model(name), max_tokens)
+    encoder = load_encoder(open_bundle(Path(name)))
+    if any(wrapped(encoder)):
+        raise InputError(
+            f"setting `encoder`: version {name} has a prefix or adapters, which can't be tuned "
+            "further"
+        )
+    encoder.max_tokens = max_tokens
+    return encoder
 
 
 def load_towers(bundle: Bundle) -> TwoTowers:

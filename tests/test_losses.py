@@ -6,22 +6,63 @@ import pytest
 import torch
 
 from models.losses import (
+    GeneralisedBce,
     LossMix,
+    SampledSoftmax,
     cosine_alignment,
     distillation_loss,
     interest_loss,
+    likeness_loss,
     ranking_softmax,
     rating_loss,
 )
 
 
 def test_ranking_softmax_leaves_out_what_is_taken_and_counts_users_alike() -> None:
-    scores = torch.tensor([[0.0, 0.0, 5.0], [math.log(3.0), 0.0, 0.0]])
+    factors, items = torch.eye(2), torch.tensor([[0.0, math.log(3.0)], [0.0, 0.0], [5.0, 0.0]])
     taken = torch.tensor([[False, False, True], [False, False, False]])
-    users, items = torch.tensor([0, 0, 1]), torch.tensor([0, 1, 0])
+    asked = torch.tensor([0, 0, 1]), torch.tensor([0, 1, 0])
     # user 0: two targets of probability 1/2; user 1: one of probability 3/5
     expected = (math.log(2.0) + math.log(5.0 / 3.0)) / 2
-    assert float(ranking_softmax(scores, taken, users, items)) == pytest.approx(expected)
+    loss = ranking_softmax(factors, items, torch.tensor(1.0), taken, *asked)
+    assert float(loss) == pytest.approx(expected)
+
+
+def sampled_case() -> tuple[torch.Tensor, ...]:
+    torch.manual_seed(0)
+    users, items = torch.randn(4, 3), torch.randn(30, 3)
+    taken = torch.zeros(4, 30, dtype=torch.bool)
+    taken[:, :5] = True
+    return users, items, torch.tensor(1.0), taken, torch.arange(4), torch.arange(10, 14)
+
+
+def test_sampled_softmax_estimates_the_full_one_whatever_is_drawn_often() -> None:
+    case = sampled_case()
+    whole = float(ranking_softmax(*case))
+    for popularity in (torch.ones(30), torch.arange(30.0) ** 2):
+        drawn = [float(SampledSoftmax(popularity, 2000)(*case)) for _ in range(20)]
+        assert sum(drawn) / len(drawn) == pytest.approx(whole, abs=0.02)
+
+
+def test_gbce_is_the_mean_of_positive_and_negatives_with_the_positive_tempered() -> None:
+    users, items = torch.ones(1, 1), torch.tensor([[2.0], [-1.0]])
+    taken = torch.tensor([[False, False]])
+    target = torch.tensor([0]), torch.tensor([0])
+    loss = GeneralisedBce(items=2, count=1)  # every item is drawn: calibration .75 gives power 1
+    found = {
+        round(float(loss(users, items, torch.tensor(1.0), taken, *target)), 4) for _ in range(9)
+    }
+    positive, negative = math.log(1 + math.exp(-2.0)), math.log(1 + math.exp(-1.0))
+    # the other item as negative, or the target itself, which doesn't count
+    assert found == {round(positive + negative, 4), round(positive, 4)}
+
+
+def test_likeness_compares_cosines_between_texts_not_positions() -> None:
+    vectors = torch.eye(3)
+    turned = torch.tensor([[0.0, 1.0, 0.0], [0.0, 0.0, 1.0], [1.0, 0.0, 0.0]])
+    assert float(likeness_loss(vectors, turned)) == 0.0
+    alike = torch.tensor([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0]])
+    assert float(likeness_loss(vectors, alike)) == pytest.approx(2 / 9)
 
 
 def test_interest_loss_of_even_odds_is_log_two() -> None:

@@ -5,13 +5,14 @@ import shutil
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 from toy_version import champion as toy_champion
 
-from jobs import cli, export, promote, registry, train
+from jobs import active_learning, cli, export, promote, registry, train
 from jobs.dataset_reader import read_dataset
 from jobs.settings import Settings
-from jobs.tables import RUNS
+from jobs.tables import ACTIVE_LEARNING, RUNS
 from jobs.warehouse import Warehouse
 from models.bundle import FINE_TUNED_VECTORS, PRETRAINED_VECTORS, Bundle, open_bundle
 from models.comparison import ask, judge
@@ -179,6 +180,17 @@ def test_onnx_towers_score_as_the_torch_ones(exported: Settings) -> None:
     assert np.isfinite(scores[:, known]).all()
 
 
+def test_a_trained_version_asks_for_labels_as_an_exported_one_does(
+    exported: Settings, tmp_path: Path
+) -> None:
+    settings = exported.model_copy(update={"label_pairs": 10, "reports": str(tmp_path)})
+    for version in (candidate(exported).version, trained_bundle(exported).version):
+        assert active_learning.run(settings, version)["asked"] == 10
+        rows = Warehouse(settings.warehouse).read(ACTIVE_LEARNING).to_pylist()
+        assert {row["model_version"] for row in rows} == {version}
+        assert all(row["uncertainty"] > 0.9 for row in rows)
+
+
 def test_the_fine_tuned_model_beats_the_untouched_one(exported: Settings) -> None:
     bundle = candidate(exported)
     dataset = read_dataset(Warehouse(exported.warehouse), bundle.manifest["tables"])
@@ -205,6 +217,26 @@ def test_an_absurd_pruning_is_refused_by_the_gate(trained: Settings) -> None:
         export.run(absurd)
     assert registry.version_of(trained, registry.CANDIDATE) == before
     assert not list(Path(trained.warehouse, "models").glob("*.partial"))
+
+
+def test_a_prefix_reaches_the_export_by_distillation_alone(
+    movielens: Settings, tiny_encoder: str
+) -> None:
+    settings = movielens.model_copy(
+        update=QUICK
+        | {"encoder": tiny_encoder, "tuning": "prefix", "vocabulary_margin": 0, "keep_width": 1.0}
+        | {"reports": str(Path(movielens.warehouse, "reports"))}
+    )
+    trained = train.run(settings)["model_version"]
+    with pytest.raises(InputError, match="setting `distil_texts`: 0, but a prefix or adapters"):
+        export.run(settings.model_copy(update={"distil_texts": 0}))
+    bundle = registry.candidate(settings, export.run(settings)["model_version"])
+    assert bundle.manifest["trained_version"] == trained
+    assert bundle.manifest["metrics"]["parity_mean_cosine"] > 0.9
+    names = {
+        tensor.name for tensor in onnx.load(str(bundle.path("encoder.onnx"))).graph.initializer
+    }
+    assert not any("prefix" in name for name in names)
 
 
 def test_more_layers_than_there_are_is_an_error_that_names_the_setting(trained: Settings) -> None:
