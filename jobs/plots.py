@@ -6,12 +6,13 @@
 - The learning curve: loss and validation NDCG by epoch.
 - Seconds of the speed comparison as shares of the bare product's.
 - The ladder of the compression: quality against speed.
+- How much each searched setting matters.
 
 Trade-off: plain PNG files beside the page, without dates inside, so that the same figures give the
 same bytes.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -126,6 +127,19 @@ def plot_ladder(path: Path, rungs: Sequence[dict[str, Any]]) -> None:
     axes.set_ylim(bottom=0.0)
     axes.set_xlabel("texts a second")
     axes.set_ylabel("NDCG@10 by texts alone")
+    _save(figure, path)
+
+
+def plot_importances(path: Path, importances: Mapping[str, float]) -> None:
+    """Draw each setting's share of the importance, the largest first."""
+    figure = Figure(figsize=(7, 0.6 + 0.4 * len(importances)), layout="constrained")
+    axes = figure.add_subplot()
+    names = sorted(importances, key=lambda name: -importances[name])
+    bars = axes.barh(names, [importances[name] for name in names], color=GREY)
+    axes.bar_label(bars, fmt="{:.2f}", padding=3)
+    axes.invert_yaxis()
+    axes.margins(x=0.12)
+    axes.set_xlabel("share of the importance for validation NDCG@10")
     _save(figure, path)
 
 
