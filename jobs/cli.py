@@ -76,6 +76,7 @@ VERSION = click.Option(["--model-version"], help="Model version. [default: the c
 
 verb("ingest", "Check SOURCE and merge it into the tables.", click.Argument(["source"]))
 verb("train", "Fine-tune the language model; write a candidate version.")
+verb("tune", "Search settings of `train` on the validation part; write the best to a file.")
 verb("export", "Prune, export through Optimum, quantise, and gate on parity.", VERSION)
 verb(
     "evaluate",
@@ -94,6 +95,11 @@ verb(
     "rollback",
     "Point the view at an earlier night.",
     click.Option(["--to"], help="Night, YYYY-MM-DD. [default: the one before]"),
+)
+verb(
+    "active-learning",
+    "Choose the pairs whose labels would teach most; `ingest active_learning` takes them back.",
+    VERSION,
 )
 verb("sql", "Query the tables; no cluster needed.", click.Argument(["query"]))
 verb("models", "List the versions, their metrics and which is champion.", module="registry")

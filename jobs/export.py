@@ -17,8 +17,6 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
-import numpy as np
-
 from jobs import registry
 from jobs.compression_report import write_compression
 from jobs.ladder import Ladder
@@ -27,15 +25,13 @@ from jobs.number_choice import chosen_numbers
 from jobs.parity_gate import Gate, Trials, prepare, refuse_loss
 from jobs.settings import Settings
 from models.bundle import (
-    HISTORY_FACTORS,
-    ITEM_FACTORS,
     MANIFEST,
     RANKER,
     Bundle,
     open_bundle,
     write_manifest,
 )
-from models.compress import export_encoder, export_towers
+from models.compress import export_encoder, write_towers
 from models.encoder import TextEncoder
 from models.errors import InputError
 from models.network import TwoTowers
@@ -93,7 +89,8 @@ def _export(settings: Settings, trained: Bundle, version: str, folder: Path) -> 
     shutil.copytree(trained.folder, partial, copy_function=os.link)
     (partial / MANIFEST).unlink()
     towers = load_towers(trained)
-    _write_towers(towers, int(trained.manifest["text_dim"]), partial)
+    write_towers(towers, int(trained.manifest["text_dim"]), partial)
+    build_ranker(partial / RANKER)
     manifest = {
         **trained.manifest,
         "version": version,
@@ -138,10 +135,3 @@ def _student(
         if settings.compression_ladder:
             rungs.add_stage(name, student)
     return student
-
-
-def _write_towers(towers: TwoTowers, text_dim: int, folder: Path) -> None:
-    np.save(folder / ITEM_FACTORS, towers.own_ranking[towers.known].numpy())
-    np.save(folder / HISTORY_FACTORS, towers.own_history[towers.known].numpy())
-    export_towers(towers, text_dim, folder)
-    build_ranker(folder / RANKER)

@@ -21,13 +21,15 @@ from pyspark import StorageLevel
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as fn
 
+from jobs.active_learning_source import ActiveLearningSource
 from jobs.delta_merge import Merged, merge
 from jobs.folder_source import FolderSource
+from jobs.label_sheet import SHEET
 from jobs.lineage import recorded
 from jobs.movielens_source import MovieLens100k, MovieLensLatestSmall
 from jobs.settings import Settings
 from jobs.spark import session
-from jobs.tables import INTERACTIONS, ITEMS, REJECTED_ROWS, TRIPLES, USERS
+from jobs.tables import ACTIVE_LEARNING, INTERACTIONS, ITEMS, REJECTED_ROWS, TRIPLES, USERS
 from jobs.validation import CheckedTable, RawTable, check, reject_unknown_items
 from jobs.warehouse import Warehouse
 from models.errors import InputError
@@ -52,14 +54,14 @@ PACKAGED: dict[str, Callable[[], Source]] = {
 
 
 def run(settings: Settings, source: str) -> dict[str, Any]:
-    """Ingest `source`, a packaged data set or a folder, and return the counts of each table.
+    """Ingest `source`, of those that `open_source` knows, and return the counts of each table.
 
     Raises InputError when the source as a whole is bad or the warehouse can't be written.
     """
     start = time.monotonic()
     warehouse = Warehouse(settings.warehouse)
     with recorded(settings, "ingest") as lineage:
-        found = open_source(source)
+        found = open_source(settings, source)
         warehouse.ensure_writable()
         spark = session(settings, "ingest")
         ingest_id = found.fingerprint()
@@ -75,14 +77,18 @@ def run(settings: Settings, source: str) -> dict[str, Any]:
     return _result(source, ingest_id, merged, rejected, time.monotonic() - start)
 
 
-def open_source(source: str) -> Source:
-    """Return the packaged data set or the folder called `source`; InputError when absent."""
+def open_source(settings: Settings, source: str) -> Source:
+    """Return a packaged data set, the answers to `active-learning`, or a folder; or InputError."""
     if source in PACKAGED:
         return PACKAGED[source]()
+    if source == ACTIVE_LEARNING:
+        return ActiveLearningSource(Warehouse(settings.warehouse), Path(settings.reports) / SHEET)
     try:
         return FolderSource(Path(source))
     except InputError as error:
-        raise InputError(f"{error}; or name one of {', '.join(PACKAGED)}") from error
+        raise InputError(
+            f"{error}; or name one of {', '.join((*PACKAGED, ACTIVE_LEARNING))}"
+        ) from error
 
 
 def _checked(

@@ -22,6 +22,7 @@ REJECTED_ROWS = "rejected_rows"
 RECOMMENDATIONS = "recommendations"
 RECOMMENDATIONS_STAGED = "recommendations_staged"
 TEXT_VECTORS = "text_vectors"
+ACTIVE_LEARNING = "active_learning"
 RUNS = "runs"
 
 RECOMMENDATIONS_LATEST = "recommendations_latest"
@@ -169,6 +170,21 @@ _ALL = (
         ),
         key=("text_sha256", "model_version"),
         partition_by=("model_version",),
+    ),
+    Table(
+        ACTIVE_LEARNING,
+        (
+            Column("user_id", "string"),
+            Column("item_id", "string"),
+            Column("title", "string"),
+            Column("probability", "double"),
+            Column("uncertainty", "double"),
+            Column("model_version", "string"),
+            Column("asked_at", "timestamp"),
+            Column("value", "double", nullable=True),
+            Column("labelled_at", "timestamp", nullable=True),
+        ),
+        key=("user_id", "item_id"),
     ),
     Table(
         RUNS,

@@ -97,6 +97,16 @@ class Warehouse:
             self.create(name)
             write_deltalake(self.path(name), table.cast(TABLES[name].arrow_schema), mode="append")
 
+    def replace(self, name: str, table: pa.Table, where: str) -> None:
+        """Put the rows of `table` in place of those that the SQL condition `where` holds for.
+
+        In one commit under the lock of `name`; makes the table when absent.
+        """
+        with self.lock(name):
+            self.create(name)
+            rows = table.cast(TABLES[name].arrow_schema)
+            write_deltalake(self.path(name), rows, mode="overwrite", predicate=where)
+
     def create(self, name: str) -> None:
         """Make the table `name`, empty and with its checks, where it is absent.
 
@@ -154,7 +164,7 @@ class Warehouse:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                LOGGER.info("waiting for another writer of table %s", name)
+                LOGGER.info("waiting for another process that holds %s", name)
                 fcntl.flock(file, fcntl.LOCK_EX)
             yield
 

@@ -12,10 +12,19 @@ import warnings
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import numpy as np
 import torch
 from torch import nn
 
-from models.bundle import ENCODER, ITEM_TOWER, TOKENIZER, USER_TOWER, refuse_unsafe_graph
+from models.bundle import (
+    ENCODER,
+    HISTORY_FACTORS,
+    ITEM_FACTORS,
+    ITEM_TOWER,
+    TOKENIZER,
+    USER_TOWER,
+    refuse_unsafe_graph,
+)
 from models.encoder import TextEncoder
 from models.network import TwoTowers
 from models.pooling import append_pooling
@@ -46,6 +55,13 @@ def export_encoder(encoder: TextEncoder, folder: Path, quantisation: str) -> Non
     encoder.tokenizer.save_pretrained(folder / "tokenizer")
     shutil.copyfile(folder / "tokenizer" / TOKENIZER, folder / TOKENIZER)
     shutil.rmtree(folder / "tokenizer")
+
+
+def write_towers(towers: TwoTowers, text_dim: int, folder: Path) -> None:
+    """Write the towers with the own factors of the known items: what scoring needs of them."""
+    np.save(folder / ITEM_FACTORS, towers.own_ranking[towers.known].numpy())
+    np.save(folder / HISTORY_FACTORS, towers.own_history[towers.known].numpy())
+    export_towers(towers, text_dim, folder)
 
 
 def export_towers(towers: TwoTowers, text_dim: int, folder: Path) -> None:

@@ -53,13 +53,13 @@ class Variant:
         if self.name == "pretrained":
             plain = calibrated(tuning, self.score)
             return lambda _, scores: probabilities(plain, with_intercept(scores))
-        levels, coefficients = self._interest()
+        levels, coefficients = self.interest()
         return lambda question, scores: probabilities(
             coefficients, features(question, scores, levels)
         )
 
-    def _interest(self) -> tuple[Factors, Numbers]:
-        """Return the items' levels [n] and the coefficients [4]."""
+    def interest(self) -> tuple[Factors, Numbers]:
+        """Return the items' levels [n] and the coefficients [4] of interest prediction."""
         arrays = load_file(self.bundle.path(INTEREST))
         columns = attribute_columns(self.bundle, self.catalogue)
         text_map = TextMap(arrays["weights"], arrays["bias"], arrays["attributes"])

@@ -12,7 +12,7 @@ from jobs.cli import cli, main
 PROJECT = Path(__file__).parents[1]
 VERBS = {
     *("ingest", "train", "export", "evaluate", "promote", "score", "publish", "rollback"),
-    *("sql", "models", "show-config"),
+    *("tune", "active-learning", "sql", "models", "show-config"),
 }
 
 

@@ -1,0 +1,65 @@
+"""The sheet of pairs to label: a CSV file for people with a spreadsheet.
+
+- One line for each pair that is asked for, with its title and an empty `value` to fill in.
+- Read back, lines without a value say nothing.
+
+Trade-off: a spreadsheet may mangle ids such as 007; whoever reads the sheet checks the pairs.
+"""
+
+import csv
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from models.errors import InputError
+
+SHEET = "active_learning.csv"
+COLUMNS = ("user_id", "item_id", "title", "probability", "value")
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a line of the sheet says: the pair, the value as text, and the line's number."""
+
+    pair: tuple[str, str]
+    value: str
+    line: int
+
+
+def write_sheet(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
+    """Write the rows' COLUMNS but for `value`, which stays empty."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.partial")
+    with partial.open("w", encoding="utf-8-sig", newline="") as file:  # Excel asks for the mark
+        writer = csv.writer(file)
+        writer.writerow(COLUMNS)
+        for row in rows:
+            shown = {**row, "probability": f"{row['probability']:.3f}", "value": ""}
+            writer.writerow([shown[name] for name in COLUMNS])
+    partial.replace(path)
+
+
+def read_sheet(path: Path) -> list[Answer]:
+    """Return the filled-in lines, none where there is no sheet.
+
+    Raises InputError that names the file and what is wrong with it.
+    """
+    if not path.exists():
+        return []
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            rows = csv.DictReader(file)
+            missing = {"user_id", "item_id", "value"} - set(rows.fieldnames or ())
+            if missing:
+                raise InputError(
+                    f"{path}: column `{min(missing)}` is missing; expected {','.join(COLUMNS)}, "
+                    f"with commas between, found {','.join(rows.fieldnames or ())!r}"
+                )
+            return [
+                Answer((row["user_id"], row["item_id"]), value, rows.line_num)
+                for row in rows
+                if (value := (row["value"] or "").strip())
+            ]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise InputError(f"{path} can't be read: {error}") from error
