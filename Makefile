@@ -1,5 +1,5 @@
 # People and CI call the same targets; a target of more than two lines is a script in scripts/.
-.PHONY: setup demo test lint format airflow bench quality form lock clean
+.PHONY: setup demo test lint format airflow bench quality methods form lock clean
 .DEFAULT_GOAL := setup
 
 # tests and the demo are short: code that is compiled quickly beats code that runs fastest
@@ -28,6 +28,9 @@ bench: setup  ## the speed comparisons, into reports/
 
 quality: setup  ## every split, trained for with every seed; DATA and SEEDS choose
 	@bash scripts/quality.sh
+
+methods: setup  ## every way to fine-tune, beside each other, into reports/methods.md
+	@bash scripts/methods.sh
 
 form: setup  ## dags/form.json, the fields of a manual run, from the settings
 	@.venv/bin/python -m jobs.form
