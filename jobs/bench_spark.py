@@ -50,7 +50,10 @@ def spark_job(race: Race) -> Run:
     np.save(folder / "users.npy", users)
     np.save(folder / "items.npy", items)
     warehouse = Warehouse(str(folder / "warehouse"))
-    warehouse.append(INTERACTIONS, _interactions(race))
+    interactions = _interactions(race)
+    part = -(-len(interactions) // race.threads)
+    for start in range(0, len(interactions), part):  # a file for each core, as `ingest` leaves them
+        warehouse.append(INTERACTIONS, interactions.slice(start, part))
     versions = {INTERACTIONS: warehouse.version(INTERACTIONS)}
     warehouse.create(RECOMMENDATIONS_STAGED)
     names = _names("i", race.items)

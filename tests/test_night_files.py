@@ -16,6 +16,7 @@ from staging import ODD
 from jobs.night_commit import commit_night
 from jobs.night_files import CHECKS, FILES_SCHEMA, Destination, written
 from jobs.night_rows import COLUMNS
+from jobs.nights import StagedNight, staged_nights
 from jobs.tables import RECOMMENDATIONS_STAGED, TABLES
 from jobs.views import connect
 from jobs.warehouse import Warehouse
@@ -87,6 +88,16 @@ def test_duckdb_and_spark_read_the_files_and_their_statistics(
     assert found == by_spark == dated(FIRST, BOTH[1:])
     assert spark.sql(query.format(path, "'zz'")).collect() == []
     assert spark.sql(f"SELECT count(*) FROM {path}").collect()[0][0] == 2
+
+
+def test_spark_reads_on_after_a_checkpoint(made: Warehouse, spark: SparkSession) -> None:
+    night = StagedNight(FIRST, "m1", 1, {"items": 1})
+    commit_night(made, FIRST, files(made, BOTH), night.metadata())
+    path = made.path(RECOMMENDATIONS_STAGED)
+    DeltaTable(path).create_checkpoint()
+    commit_night(made, SECOND, files(made, [ADA], SECOND), "another writer's")
+    assert spark.sql(f"SELECT count(*) FROM delta.`{path}`").collect()[0][0] == 3
+    assert staged_nights(made) == [night]
 
 
 def test_a_file_says_what_stands_in_it(made: Warehouse) -> None:
