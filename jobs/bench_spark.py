@@ -1,8 +1,9 @@
 """The contenders of `make bench` that run on Spark: nightrank's job, ALS's, and a bare write.
 
 - `spark_job` is the scoring job from table to table: interactions are read from Delta, grouped by
-  user, scored by the pandas UDF without what was seen, spread into rows and committed to Delta.
-  Only the user tower is left out: users' vectors come from a file, as everybody's do.
+  user, ranked in the tasks without what was seen, written to files there and committed to Delta.
+  Only the user tower is left out: users' vectors come from a file, as everybody's do, and there is
+  one reason for all.
 - `spark_als` is `recommendForAllUsers` of an ALS model with the same vectors, written to Parquet.
 - `spark_write` writes as many rows as the job gives, ready made, to Delta.
 
@@ -11,27 +12,30 @@ A builder starts Spark, makes the inputs and warms up on few users, none of whic
 
 import datetime as dt
 import json
-from collections.abc import Iterator
+from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
 from tempfile import mkdtemp
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
+from pyspark import Accumulator
 from pyspark.ml.recommendation import ALSModel
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as fn
-from pyspark.sql.pandas.functions import pandas_udf
 
 from jobs import night_frame, spark
 from jobs.bench_peers import DIM, SEEN, K, Race, Run
+from jobs.night_commit import collected, commit_night
+from jobs.night_files import Destination
+from jobs.night_rows import write_item_ids
 from jobs.settings import Settings
 from jobs.tables import INTERACTIONS, RECOMMENDATIONS_STAGED, TABLES
+from jobs.task_counts import Counts, TaskCounts
 from jobs.warehouse import Warehouse
 from models.dataset import Factors
-from models.night import LISTS_SCHEMA, block_items
+from models.night import Lists, Users, block_items
 from models.topk import Ranker
 
 _WARM_USERS = 500
@@ -46,20 +50,27 @@ def spark_job(race: Race) -> Run:
     np.save(folder / "users.npy", users)
     np.save(folder / "items.npy", items)
     warehouse = Warehouse(str(folder / "warehouse"))
-    warehouse.append(INTERACTIONS, _interactions(race))
+    interactions = _interactions(race)
+    part = -(-len(interactions) // race.threads)
+    for start in range(0, len(interactions), part):  # a file for each core, as `ingest` leaves them
+        warehouse.append(INTERACTIONS, interactions.slice(start, part))
     versions = {INTERACTIONS: warehouse.version(INTERACTIONS)}
     warehouse.create(RECOMMENDATIONS_STAGED)
-    names = night_frame.items_frame(session, _names("i", race.items))
+    names = _names("i", race.items)
+    write_item_ids(folder, names)
+    items_frame = night_frame.items_frame(session, names)
     session.conf.set("spark.sql.execution.arrow.maxRecordsPerBatch", _SETTINGS.score_batch_users)
-    lists = _lists_udf(folder)
+    done: Accumulator[Counts] = session.sparkContext.accumulator({}, TaskCounts())
+    lists = _lists(folder)
+    to = Destination(warehouse.path(RECOMMENDATIONS_STAGED), _NIGHT, "bench")
 
     def run(limit: int = race.users) -> None:
         tasks = night_frame.tasks(limit, session.sparkContext.defaultParallelism)
-        histories = night_frame.histories(session, warehouse, versions, names, tasks)
+        histories = night_frame.histories(session, warehouse, versions, items_frame, tasks)
         some = histories.where(fn.substring("user_id", 2, 9).cast("int") < limit)
         chosen = histories if limit == race.users else some
-        rows = night_frame.recommendations(chosen, names, lists, _NIGHT, "bench")
-        _committed(rows, warehouse)
+        files = night_frame.written_lists(chosen, lists, str(folder), to, done)
+        commit_night(warehouse, _NIGHT, collected(files), "bench")
 
     run(min(_WARM_USERS, race.users))
     return run
@@ -131,25 +142,23 @@ def _interactions(race: Race) -> pa.Table:
     return pa.table(table).select(TABLES[INTERACTIONS].column_names)
 
 
-def _lists_udf(folder: Path):  # type: ignore[no-untyped-def]  # noqa: ANN202
+def _lists(folder: Path) -> Callable[[Users], Lists]:
     place = str(folder)
 
-    def lists(batches: Iterator[tuple[pd.Series, ...]]) -> Iterator[pd.DataFrame]:
+    def lists(users: Users) -> Lists:
         ranker, factors = _opened(place)
-        for user_ids, item_rows, *_ in batches:
-            seen = [np.asarray(rows, dtype=np.int64) for rows in item_rows]
-            mine = factors[user_ids.str.slice(1).astype(int).to_numpy()]
-            scores, rows = ranker.top_k(mine, seen, K)
-            reasons = [['like "i1"'] * K] * len(rows)
-            yield pd.DataFrame(
-                {
-                    "item_rows": list(rows.astype(np.int32)),
-                    "scores": list(scores),
-                    "reasons": reasons,
-                }
-            )
+        mine = factors[[int(user[1:]) for user in users.ids]]
+        scores, rows = ranker.top_k(mine, [history.item for history in users.histories], K)
+        return Lists(
+            users=np.arange(len(rows)),
+            lengths=np.full(len(rows), K),
+            items=rows.ravel(),
+            scores=scores.ravel(),
+            reasons=np.zeros(rows.size, dtype=np.int64),
+            words=['like "i1"'],
+        )
 
-    return pandas_udf(lists, returnType=LISTS_SCHEMA)  # type: ignore[call-overload]
+    return lists
 
 
 @lru_cache(maxsize=1)

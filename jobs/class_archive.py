@@ -51,7 +51,7 @@ def _exercise(spark: SparkSession, folder: str) -> None:
     for statement in STATEMENTS:
         spark.sql(statement.format(table=table)).collect()
     frame = spark.read.format("delta").load(f"{folder}/table")
-    frame.mapInPandas(lambda batches: batches, frame.schema).toPandas()
+    frame.mapInArrow(lambda batches: batches, frame.schema).toPandas()
     day = "DATE '2000-01-01'"
     writer = frame.repartition(2, "id").write.format("delta").mode("overwrite")
     writer.option("replaceWhere", f"day = {day}").save(f"{folder}/table")

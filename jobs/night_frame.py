@@ -1,36 +1,35 @@
-"""The Spark side of a night: interactions to histories, lists to rows of `recommendations`.
+"""The Spark side of a night: interactions to histories, histories to files of lists.
 
 - One shuffle, by the hash of the user, so that a retried task sees the same users again; profiles
   travel in the same shuffle as interactions.
 - Histories stand oldest first, equal times by `tie_order`, whatever files the tables lie in.
-- Pairs never exist: a user's list leaves the pandas UDF as arrays and is spread out by the JVM.
-- A list that may be kept travels beside its user, and takes the place of the one that the UDF
-  leaves out: no second pass tells who was scored.
+- Pairs never exist, and lists never enter the JVM: the task that makes them writes them to a file
+  (`jobs.night_files`), and one row about the file is all that comes back.
+- A list that may be kept travels beside its user, and is written where the ranker leaves it out:
+  no second pass tells who was scored.
 
-Trade-off: the item ids are joined to rows by broadcast, right up to some million items.
+Trade-off: the item ids are joined to events by broadcast, right up to some million items.
 """
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
-from datetime import date
 
-import pandas as pd
 import pyarrow as pa
 from pyspark import Accumulator, SparkFiles, TaskContext
-from pyspark.sql import Column, DataFrame, SparkSession
+from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as fn
-from pyspark.sql.pandas.functions import pandas_udf
 
 from jobs.incremental import Kept
-from jobs.tables import INTERACTIONS, RECOMMENDATIONS, RECOMMENDATIONS_STAGED, TABLES, USERS
+from jobs.night_files import FILES_SCHEMA, Destination, written
+from jobs.night_rows import COLUMNS, fresh_rows, kept_rows, read_item_ids, users_of
+from jobs.tables import INTERACTIONS, RECOMMENDATIONS_STAGED, USERS
 from jobs.task_counts import Counts
 from jobs.warehouse import Warehouse
 from models.dataset import tie_order
-from models.night import LISTS_SCHEMA, NightPlan, Users, top_lists
+from models.night import Lists, NightPlan, Users, top_lists
 
 _USERS_PER_TASK, _TASKS_PER_CORE, _USERS_PER_FILE = 5_000, 8, 50_000
 _EVENT = "struct<ts: timestamp, tie: int, item_row: int, value: double>"
-_LIST = "array<struct<item_rows: int, scores: float, reasons: string>>"
 
 
 def tasks(users: int, cores: int) -> int:
@@ -89,109 +88,92 @@ def histories(
     )
 
 
-def recommendations(
-    users: DataFrame,
-    items: DataFrame,
-    lists: Callable[..., Column],
-    run_date: date,
-    version: str,
-    kept: DataFrame | None = None,
-) -> DataFrame:
-    """Return the rows of `recommendations` for the night, from `histories` and the UDF `lists`.
-
-    Where the UDF gives no list, that of `kept` stands, which is of the form of `kept_by_user`.
-    """
-    if kept is not None:
-        users = users.join(kept, "user_id", "left")
-    else:
-        nothing = fn.lit(None)
-        users = users.withColumns({"kept": nothing.cast(_LIST), "floor": nothing.cast("float")})
-    seen = fn.col("events")
-    times = fn.transform(seen, lambda event: event["ts"].cast("double"))
-    told = ("user_id", seen["item_row"], seen["value"], times, "text", "floor")
-    scored = users.select("user_id", "kept", lists(*told).alias("lists"))
-    fresh = fn.arrays_zip("lists.item_rows", "lists.scores", "lists.reasons")
-    spread = scored.select("user_id", fn.posexplode(fn.coalesce(fresh, "kept")))
-    columns = {
-        "run_date": fn.lit(run_date),
-        "user_id": fn.col("user_id"),
-        "rank": fn.col("pos") + 1,
-        "item_id": fn.col("item_id"),
-        "score": fn.col("col.scores"),
-        "model_version": fn.lit(version),
-        "reason": fn.col("col.reasons"),
-    }
-    return spread.join(items, fn.col("col.item_rows") == fn.col("item_row")).select(
-        *(columns[name].alias(name) for name in TABLES[RECOMMENDATIONS].column_names)
-    )
-
-
 def users_frame(spark: SparkSession, users: Collection[str]) -> DataFrame:
     """Return the user_ids `users`, ready for a broadcast join."""
     table = pa.table({"user_id": pa.array(sorted(users), pa.string())})
     return fn.broadcast(spark.createDataFrame(table))
 
 
-def kept_rows(
-    spark: SparkSession, warehouse: Warehouse, kept: Kept, scored: DataFrame, run_date: date
+def kept_frame(
+    spark: SparkSession, warehouse: Warehouse, kept: Kept, scored: DataFrame
 ) -> DataFrame:
-    """Return the rows of the night `kept` as those of `run_date`, but those of users `scored`."""
+    """Return the rows of the night `kept`, but those of users `scored`."""
     versions = {RECOMMENDATIONS_STAGED: kept.table_version}
     rows = _table(spark, warehouse, RECOMMENDATIONS_STAGED, versions)
-    return (
-        rows.where(fn.col("run_date") == fn.lit(kept.night.run_date))
-        .join(scored, "user_id", "left_anti")
-        .withColumn("run_date", fn.lit(run_date))
-        .select(*TABLES[RECOMMENDATIONS].column_names)
+    return rows.where(fn.col("run_date") == fn.lit(kept.night.run_date)).join(
+        scored, "user_id", "left_anti"
     )
 
 
-def kept_by_user(rows: DataFrame, items: DataFrame, k: int, partitions: int) -> DataFrame:
-    """Return one row a user: user_id, `kept` (the list of `kept_rows`) and its k-th score, `floor`.
+def kept_by_user(rows: DataFrame, k: int, partitions: int) -> DataFrame:
+    """Return one row a user: user_id, `kept`, the list of `kept_frame`, and `floor`.
 
-    `floor` is null where the list is shorter than `k`.
+    `floor` is its k-th score, null where the list is shorter than `k`.
     """
-    entry = fn.struct(
-        "rank",
-        fn.col("item_row").alias("item_rows"),
-        fn.col("score").alias("scores"),
-        fn.col("reason").alias("reasons"),
-    )
-    ranked = (
-        rows.join(items, "item_id")
-        .select("user_id", entry.alias("entry"))
-        .repartition(partitions, "user_id")
+    entry = fn.struct("rank", "item_id", "score", "reason")
+    lists = (
+        rows.repartition(partitions, "user_id")
         .groupBy("user_id")
-        .agg(fn.sort_array(fn.collect_list("entry")).alias("entries"))
+        .agg(fn.sort_array(fn.collect_list(entry)).alias("kept"))
     )
-    full = fn.size("entries") == k
-    return ranked.select(
-        "user_id",
-        fn.transform("entries", lambda one: one.dropFields("rank")).alias("kept"),
-        fn.when(full, fn.element_at("entries", -1)["scores"]).alias("floor"),
-    )
+    floor = fn.when(fn.size("kept") == k, fn.element_at("kept", -1)["score"])
+    return lists.withColumn("floor", floor)
 
 
-def lists_udf(plan: NightPlan, done: Accumulator[Counts]) -> Callable[..., Column]:
-    """Return the iterator pandas UDF that turns users into lists and counts them in `done`."""
+def plan_lists(plan: NightPlan) -> Callable[[Users], Lists]:
+    """Return what a task does with a batch of users, by `plan`, whose folders were shipped."""
 
-    def lists(batches: Iterator[Users]) -> Iterator[pd.DataFrame]:
+    def lists(users: Users) -> Lists:
         found = replace(
             plan,
             bundle_folder=SparkFiles.get(plan.bundle_folder),
             night_folder=SparkFiles.get(plan.night_folder),
         )
-        users = scored = 0
-        for frame in top_lists(found, batches):
-            users += len(frame)
-            scored += int(frame["item_rows"].notna().sum())
-            yield frame
-        task = TaskContext.get()
-        done.add({task.partitionId() if task else 0: (users, scored)})
+        return top_lists(found, users)
 
-    # the stubs know no iterator of tuples that yields frames; Spark does
-    udf: Callable[..., Column] = pandas_udf(lists, returnType=LISTS_SCHEMA)  # type: ignore[call-overload]
-    return udf
+    return lists
+
+
+def written_lists(
+    users: DataFrame,
+    lists: Callable[[Users], Lists],
+    night_folder: str,
+    to: Destination,
+    done: Accumulator[Counts],
+) -> DataFrame:
+    """Return rows about files, FILES_SCHEMA: the lists of `users`, those of `histories`.
+
+    Where `users` have `kept` and `floor`, as of `kept_by_user`, the kept list stands for who is
+    not among `lists`. The item ids were written to `night_folder`; users are counted in `done`.
+    """
+
+    def attempt(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        item_ids = read_item_ids(SparkFiles.get(night_folder))
+        seen = scored = 0
+
+        def tables() -> Iterator[pa.Table]:
+            nonlocal seen, scored
+            for batch in batches:
+                found = lists(users_of(batch))
+                yield fresh_rows(batch["user_id"], found, item_ids, to.model_version)
+                if len(found.users) < batch.num_rows:
+                    yield kept_rows(batch["user_id"], batch["kept"], found, to.model_version)
+                seen, scored = seen + batch.num_rows, scored + len(found.users)
+
+        yield from written(tables(), to)
+        task = TaskContext.get()
+        done.add({task.partitionId() if task else 0: (seen, scored)})
+
+    return users.mapInArrow(attempt, FILES_SCHEMA)
+
+
+def written_rows(rows: DataFrame, to: Destination) -> DataFrame:
+    """Return rows about files, FILES_SCHEMA: `rows`, which have all columns of a night's."""
+
+    def attempt(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        yield from written((pa.Table.from_batches([batch]) for batch in batches), to)
+
+    return rows.select(*COLUMNS.names).mapInArrow(attempt, FILES_SCHEMA)
 
 
 def _table(

@@ -2,8 +2,9 @@
 
 - The versions of all tables are pinned first and travel with the staged rows.
 - New texts are encoded and the items' factors computed once, into files that every worker maps.
-- Spark groups interactions by user; a pandas UDF scores the users against all items; lists of users
-  of whom nothing has changed since an earlier night, and whom no new item reaches, are kept.
+- Spark groups interactions by user; its tasks score the users against all items and write the
+  lists to files; lists of users of whom nothing has changed since an earlier night, and whom no
+  new item reaches, are kept.
 - One commit replaces the night in `recommendations_staged`: a killed run leaves nothing, the next
   one gives the same rows.
 
@@ -24,6 +25,7 @@ from jobs import nights, registry, spark
 from jobs.dataset_reader import read_catalogue
 from jobs.incremental import Kept, kept_lists
 from jobs.lineage import recorded
+from jobs.night_rows import write_item_ids
 from jobs.nights import StagedNight
 from jobs.settings import Settings
 from jobs.shipping import ship_code, shipped
@@ -98,6 +100,7 @@ def _prepare(
     threads = len(os.sched_getaffinity(0))
     vectors, encoded = text_vectors(warehouse, bundle, item_texts(catalogue), threads)
     prepare(bundle, catalogue, vectors, kept.entering if kept else (), folder, threads)
+    write_item_ids(folder, catalogue.item_ids)
     return encoded
 
 

@@ -1,25 +1,23 @@
 """One night in a worker: batches of users in, their lists out.
 
 - `prepare` writes the arrays that all workers map into memory, once for a night.
-- `top_lists` is the body of the Spark job's pandas UDF: histories and profiles become user
-  factors, the ranker takes out what was seen and keeps the best k, the tower says why.
+- `top_lists` is what a Spark task does with a batch: histories and profiles become user factors,
+  the ranker takes out what was seen and keeps the best k, the tower says why.
 - A user who comes with the k-th score of an earlier night is ranked only where an item that is
   new since could enter the list.
 - A worker opens its ONNX sessions once and keeps them for its later tasks.
 
-Trade-off: plain pandas columns of arrays, which Arrow hands over without a Python object for each
-number; a user's history has to fit into a batch.
+Trade-off: lists leave as a few long arrays, without a Python object for each entry, and what is
+said about an entry as its place in a list of words.
 """
 
 import logging
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from models.bundle import RANKER, Bundle
@@ -30,9 +28,6 @@ from models.serving import NIGHT_ITEM_FACTORS, UserTower, build_night, session
 from models.topk import NO_ITEM, Ranker, longest
 
 LOGGER = logging.getLogger(__name__)
-
-LISTS_SCHEMA = "item_rows array<int>, scores array<float>, reasons array<string>"
-Users = tuple[pd.Series, pd.Series, pd.Series, pd.Series, pd.Series, pd.Series]
 
 _CANDIDATES, _ENTERING = "candidates.npy", "entering.npy"
 _GPU_DRIVERS = (Path("/dev/nvidiactl"), Path("/dev/dxg"))
@@ -55,6 +50,36 @@ class NightPlan:
     clock: float
     threads: int
     device: str
+
+
+@dataclass(frozen=True)
+class Users:
+    """A batch of users: their ids, histories and profile texts.
+
+    `floors` [b] are the k-th scores of the lists that may be kept, NaN for who has to be ranked.
+    """
+
+    ids: list[str]
+    histories: list[History]
+    profiles: list[str]
+    floors: NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Lists:
+    """The lists of some users of a batch, one after another, each best first.
+
+    `users` [m] are their places in the batch, all others keep the lists that they have; `lengths`
+    [m] those of the lists; `items` (rows), `scores` and `reasons` (places in `words`) have an
+    entry for each item of each list.
+    """
+
+    users: Rows
+    lengths: Rows
+    items: Rows
+    scores: Factors
+    reasons: Rows
+    words: list[str]
 
 
 def prepare(
@@ -100,42 +125,21 @@ def usable_device(bundle: Bundle, device: str) -> str:
     return chosen
 
 
-def top_lists(plan: NightPlan, batches: Iterator[Users]) -> Iterator[pd.DataFrame]:
-    """Yield the lists of each batch of users, columns as in LISTS_SCHEMA, best first.
+def top_lists(plan: NightPlan, users: Users) -> Lists:
+    """Return the lists of a batch of users, but of those who keep theirs.
 
-    A batch is the columns user_id, item rows, values, times (arrays, oldest first), profile text
-    and the k-th score of the list that may be kept, null without one. None stands for a list that
-    is kept. A list is shorter than k where fewer candidates are left.
+    A list is shorter than k where fewer candidates are left.
     Raises InputError naming the user whose vector is no number.
     """
     tower, ranker, entrants = _opened(plan)
-    for user_ids, item_rows, values, times, profiles, floors in batches:
-        histories = [
-            History(np.asarray(rows, dtype=np.int64), np.asarray(value), np.asarray(time))
-            for rows, value, time in zip(item_rows, values, times, strict=True)
-        ]
-        factors = tower.encode(histories, profiles.tolist())
-        longest("user_factors", factors, user_ids.tolist())
-        seen = [history.item for history in histories]
-        again = np.flatnonzero(entrants.may_enter(factors, seen, floors.to_numpy(np.float64)))
-        scores, rows = ranker.top_k(factors[again], [seen[user] for user in again], plan.k)
-        lengths = (rows != NO_ITEM).sum(axis=1)
-        reasons = tower.reasons([histories[user] for user in again], rows)
-        columns = {"item_rows": rows.astype(np.int32), "scores": scores, "reasons": reasons}
-        yield pd.DataFrame(
-            {name: _column(lists, lengths, again, len(seen)) for name, lists in columns.items()}
-        )
-
-
-def _column(lists: Any, lengths: Rows, places: Rows, users: int) -> NDArray[np.object_]:
-    """Return for each of `users` users a list, or None for those who aren't at `places`.
-
-    Of each of `lists` the first so many of its `lengths` are taken.
-    """
-    column = np.full(users, None, dtype=np.object_)
-    for place, one, length in zip(places, lists, lengths, strict=True):
-        column[place] = one[:length]
-    return column
+    factors = tower.encode(users.histories, users.profiles)
+    longest("user_factors", factors, users.ids)
+    seen = [history.item for history in users.histories]
+    again = np.flatnonzero(entrants.may_enter(factors, seen, users.floors))
+    scores, rows = ranker.top_k(factors[again], [seen[user] for user in again], plan.k)
+    reasons, words = tower.reasons([users.histories[user] for user in again], rows)
+    there = rows != NO_ITEM
+    return Lists(again, there.sum(axis=1), rows[there], scores[there], reasons[there], words)
 
 
 @lru_cache(maxsize=1)

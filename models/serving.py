@@ -44,6 +44,7 @@ NIGHT_TITLES = "titles.json"
 USERS_AT_ONCE = 64
 NO_HISTORY = History(np.zeros(0, dtype=np.int64), np.zeros(0), np.zeros(0))
 ITEMS_AT_ONCE = 4096
+_NOBODY = -1
 # days without an interaction after which their number no longer moves a score (2 ** -14 is left)
 SETTLED_DAYS = 7.0
 
@@ -252,20 +253,24 @@ class UserTower:
         """Return user factors [u, d]."""
         return self._histories.encode(histories, self._texts.encode(profiles), self._clock)
 
-    def reasons(self, histories: list[History], item_rows: Rows) -> list[list[str]]:
+    def reasons(self, histories: list[History], item_rows: Rows) -> tuple[Rows, list[str]]:
         """Say for each recommended item [u, k] which liked item speaks for it most.
 
-        The words are `like "TITLE"`, or `profile` where the user has liked nothing yet.
+        Returns places [u, k] in a list of words, and the words: `like "TITLE"`, or `profile`
+        where the user has liked nothing yet.
         """
-        return [
-            self._reasons_of(history, rows)
-            for history, rows in zip(histories, item_rows, strict=True)
+        speakers = np.full(item_rows.shape, _NOBODY, dtype=np.int64)
+        for user, history in enumerate(histories):
+            liked = history.liked(self._threshold)
+            if len(liked):
+                speakers[user] = self._speaker(liked, item_rows[user])
+        found, places = np.unique(speakers, return_inverse=True)
+        words = [
+            "profile" if row == _NOBODY else f'like "{self._titles[row]}"' for row in found.tolist()
         ]
+        return places.reshape(item_rows.shape), words
 
-    def _reasons_of(self, history: History, rows: Rows) -> list[str]:
-        liked = history.liked(self._threshold)
-        if len(liked) == 0:
-            return ["profile"] * len(rows)
+    def _speaker(self, liked: Rows, rows: Rows) -> Rows:
         size = self._history_factors.shape[1]
         affinity = self._item_factors[rows, :size] @ self._history_factors[liked].T
-        return [f'like "{self._titles[liked[best]]}"' for best in affinity.argmax(axis=1)]
+        return np.asarray(liked[affinity.argmax(axis=1)], dtype=np.int64)

@@ -199,11 +199,11 @@ def test_a_list_may_be_kept_with_its_k_th_score(spark: SparkSession) -> None:
         [(*row, f"for {row[0]}") for row in rows],
         "user_id string, rank int, item_id string, score float, reason string",
     )
-    frame = night_frame.kept_by_user(lists, night_frame.items_frame(spark, ["x", "y"]), 2, 2)
+    frame = night_frame.kept_by_user(lists, 2, 2)
     found = {row["user_id"]: (row["kept"], row["floor"]) for row in frame.collect()}
     assert found == {
-        "a": ([(0, 2.5, "for a"), (1, 1.5, "for a")], 1.5),
-        "b": ([(1, 9.0, "for b")], None),
+        "a": ([(1, "x", 2.5, "for a"), (2, "y", 1.5, "for a")], 1.5),
+        "b": ([(1, "y", 9.0, "for b")], None),
     }
 
 

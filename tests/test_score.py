@@ -244,8 +244,8 @@ def test_cuda_that_is_not_there_is_refused(champion: Settings, spark: SparkSessi
 
 
 def test_workers_load_neither_torch_nor_transformers() -> None:
-    heavy = "{'torch', 'transformers', 'optimum', 'pyspark', 'mlflow'}"
-    code = f"import sys, models.night; print(sorted({heavy} & set(sys.modules)))"
+    heavy = "{'torch', 'transformers', 'optimum', 'pyspark', 'mlflow', 'deltalake', 'duckdb'}"
+    code = f"import sys, jobs.night_files; print(sorted({heavy} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
 
