@@ -35,7 +35,7 @@ from models.shortlist import Shortlist
 NO_ITEM = -1
 _OPSET, _IR_VERSION = 18, 9
 _ROWS_AT_ONCE = 65_536
-_ROWS_IN_CACHE = 2048
+_ROWS_IN_CACHE, _USERS_IN_CACHE, _CALIBRATED_USERS = 2048, 128, 512
 _ROW_BITS = 32
 
 
@@ -128,6 +128,8 @@ class Ranker:
         self._items = np.asarray(item_factors)
         self._ranked = int(candidates.sum())
         self._batch, self._threads = batch_users, threads
+        if threads == 1 and device == "cpu":  # with more, calls would wait for each other
+            self._batch = min(batch_users, _USERS_IN_CACHE)
         self._graph: GraphSearch | None = None
         if device != "cpu":
             opened = session(ranker_path, threads, device)
@@ -163,7 +165,7 @@ class Ranker:
             return scores, rows
         # a BLAS that spins on other cores takes them from the other batches
         with _blas().limit(limits=1, user_api="blas"), ThreadPoolExecutor(self._threads) as pool:
-            self._shortlist.calibrate(user_factors[: self._batch])
+            self._shortlist.calibrate(user_factors[:_CALIBRATED_USERS])
             list(pool.map(fill, starts))
         return scores, rows
 
