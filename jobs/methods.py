@@ -116,9 +116,9 @@ def _row(group: str, name: str, settings: Row, warehouse: str) -> Row:
     row = {
         "group": group,
         "settings": settings,
+        **{key: value for key, value in result.items() if isinstance(value, float | int)},
         "seconds": round(time.monotonic() - began),
         "peak_mb": round(megabytes),
-        **{key: value for key, value in result.items() if isinstance(value, float | int)},
     }
     if name in SHAKEN:
         ours = Settings(warehouse=warehouse, **settings)
@@ -177,20 +177,25 @@ def _table(group: str, rows: dict[str, Row]) -> str:
     head = ["", "NDCG@10, all items", "by texts alone", "trained", "seconds", "MB", "general"]
     shipped = any("shipped" in row for row in rows.values())
     head += ["shipped, test", "parity loss"] if shipped else []
-    lines = [f"## {group.capitalize()}", "", _cells(head), _cells(["---"] * len(head))]
+    lines = [
+        f"## {group.capitalize()}",
+        "",
+        _cells(head),
+        _cells(["---", *["---:"] * (len(head) - 1)]),
+    ]
     for name, row in rows.items():
         cells = [
             name,
             f"{row['validation']:.4f}",
             f"{row['texts_alone']:.4f}",
             f"{row['trained_parameters']:,.0f}",
-            str(row["seconds"]),
+            f"{row['seconds']:.0f}",
             str(row["peak_mb"]),
             f"{row['general_rank_correlation']:.3f}",
         ]
         if "shipped" in row:
             cells += [f"{row['shipped']['warm']:.4f}", f"{row['shipped']['parity_loss']:.2%}"]
-        lines.append(_cells(cells))
+        lines.append(_cells(cells + [""] * (len(head) - len(cells))))
     return "\n".join(lines)
 
 
@@ -199,7 +204,7 @@ def _noise_table(found: dict[str, dict[str, dict[str, float]]]) -> str:
         return ""
     noises = list(next(iter(found.values()))["pretrained"])
     lines = ["## New items whose texts are noisy", "", _cells(["", *noises])]
-    lines.append(_cells(["---"] * (len(noises) + 1)))
+    lines.append(_cells(["---", *["---:"] * len(noises)]))
     states = {"pretrained": next(iter(found.values()))["pretrained"]}
     states |= {name: both["fine_tuned"] for name, both in found.items()}
     lines += [
