@@ -212,17 +212,17 @@ def _blas() -> ThreadpoolController:
 def _scored(users: Factors, items: Factors, lists: list[Rows], width: int) -> tuple[Factors, Rows]:
     """Return scores and rows [b, at least `width`] of the lists; -infinity and 0 fill them up."""
     shape = (len(users), max(width, *map(len, lists)))
-    inside = np.arange(shape[1]) < np.array([len(rows) for rows in lists])[:, None]
-    listed = np.zeros(shape, dtype=np.int64)
-    listed[inside] = np.concatenate(lists)
-    scores = np.empty(shape, dtype=np.float32)
-    users_at_once = max(1, _ROWS_IN_CACHE // shape[1])
-    for start in range(0, len(users), users_at_once):
-        some = slice(start, start + users_at_once)
-        vectors = items.take(listed[some], axis=0, mode="clip")
+    lengths = np.array([len(rows) for rows in lists])
+    rows, owners = np.concatenate(lists), np.repeat(np.arange(len(users)), lengths)
+    found = np.empty(len(rows), dtype=np.float32)
+    for start in range(0, len(rows), _ROWS_IN_CACHE):
+        some = slice(start, start + _ROWS_IN_CACHE)
+        vectors = items.take(rows[some], axis=0, mode="clip")
         # vecdot and not matmul: its sum never depends on where a row stands
-        np.vecdot(vectors, users[some, None], out=scores[some])
-    scores[~inside] = -np.inf
+        np.vecdot(vectors, users.take(owners[some], axis=0), out=found[some])
+    inside = np.arange(shape[1]) < lengths[:, None]
+    scores, listed = np.full(shape, -np.inf, dtype=np.float32), np.zeros(shape, dtype=np.int64)
+    scores[inside], listed[inside] = found, rows
     return scores, listed
 
 
