@@ -1,5 +1,7 @@
 """The best that a version can score with: shipped where it is exported, else fine-tuned.
 
+`with_towers` makes a trained version one that can be asked before its export.
+
 Trade-off: a version that isn't exported gets its towers in a folder that is gone afterwards, and
 knows only the texts of its training.
 """
@@ -26,12 +28,18 @@ def best_variant(bundle: Bundle, catalogue: Catalogue) -> Iterator[Variant]:
     if bundle.exported:
         yield open_variant(bundle, "shipped", catalogue, threads)
         return
+    with with_towers(bundle) as whole:
+        yield open_variant(whole, "fine_tuned", catalogue, threads)
+
+
+@contextmanager
+def with_towers(trained: Bundle) -> Iterator[Bundle]:
+    """Yield a copy of a trained version that has its towers as files."""
     from models.compress import write_towers  # here: torch takes seconds
     from models.weights import load_towers
 
     with TemporaryDirectory() as scratch:
-        folder = Path(scratch) / bundle.version
-        shutil.copytree(bundle.folder, folder)
-        write_towers(load_towers(bundle), int(bundle.manifest["text_dim"]), folder)
-        whole = write_manifest(folder, bundle.manifest)
-        yield open_variant(whole, "fine_tuned", catalogue, threads)
+        folder = Path(scratch) / trained.version
+        shutil.copytree(trained.folder, folder)
+        write_towers(load_towers(trained), int(trained.manifest["text_dim"]), folder)
+        yield write_manifest(folder, trained.manifest)

@@ -56,12 +56,12 @@ def kept_lists(
 
     `known` are the items with factors of their own; `device` is "cpu" or "cuda".
     """
-    version = warehouse.version(RECOMMENDATIONS_STAGED) if staged_nights(warehouse) else 0
     for earlier in _candidates(warehouse, night):
         users = _changed_users(warehouse, earlier, night)
         items = _changed_items(warehouse, earlier, night, frozenset(known), device)
         if users is None or items is None:
             continue
+        version = warehouse.version(RECOMMENDATIONS_STAGED)
         touched = _touched(warehouse, earlier, night, items, version)
         kept = Kept(earlier, version, frozenset(users | touched), items.entering)
         LOGGER.info(

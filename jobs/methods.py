@@ -20,6 +20,7 @@ from tempfile import TemporaryFile
 from typing import Any
 
 from jobs import registry
+from jobs.reports import table
 from jobs.robustness import under_noise
 from jobs.settings import Settings
 
@@ -177,12 +178,7 @@ def _table(group: str, rows: dict[str, Row]) -> str:
     head = ["", "NDCG@10, all items", "by texts alone", "trained", "seconds", "MB", "general"]
     shipped = any("shipped" in row for row in rows.values())
     head += ["shipped, test", "parity loss"] if shipped else []
-    lines = [
-        f"## {group.capitalize()}",
-        "",
-        _cells(head),
-        _cells(["---", *["---:"] * (len(head) - 1)]),
-    ]
+    lines = []
     for name, row in rows.items():
         cells = [
             name,
@@ -195,27 +191,20 @@ def _table(group: str, rows: dict[str, Row]) -> str:
         ]
         if "shipped" in row:
             cells += [f"{row['shipped']['warm']:.4f}", f"{row['shipped']['parity_loss']:.2%}"]
-        lines.append(_cells(cells + [""] * (len(head) - len(cells))))
-    return "\n".join(lines)
+        lines.append(cells + [""] * (len(head) - len(cells)))
+    return f"## {group.capitalize()}\n\n{table(head, lines)}"
 
 
 def _noise_table(found: dict[str, dict[str, dict[str, float]]]) -> str:
     if not found:
         return ""
     noises = list(next(iter(found.values()))["pretrained"])
-    lines = ["## New items whose texts are noisy", "", _cells(["", *noises])]
-    lines.append(_cells(["---", *["---:"] * len(noises)]))
     states = {"pretrained": next(iter(found.values()))["pretrained"]}
     states |= {name: both["fine_tuned"] for name, both in found.items()}
-    lines += [
-        _cells([name, *(f"{values[noise]:.4f}" for noise in noises)])
-        for name, values in states.items()
+    lines = [
+        [name, *(f"{values[noise]:.4f}" for noise in noises)] for name, values in states.items()
     ]
-    return "\n".join(lines)
-
-
-def _cells(values: Sequence[str]) -> str:
-    return f"| {' | '.join(values)} |"
+    return f"## New items whose texts are noisy\n\n{table(['', *noises], lines)}"
 
 
 if __name__ == "__main__":

@@ -32,7 +32,6 @@ from jobs.night_rows import COLUMNS
 from jobs.tables import RECOMMENDATIONS_STAGED, TABLES
 from models.errors import InputError
 
-FILES_SCHEMA = "path string, bytes bigint, modified bigint, rows bigint, stats string"
 CHECKS: dict[str, Callable[[pa.Table], Any]] = {
     "rank_from_1": lambda rows: pc.greater_equal(rows["rank"], pa.scalar(1)),
     "score_is_a_number": lambda rows: pc.invert(pc.is_nan(rows["score"])),
@@ -45,6 +44,8 @@ _FILES: dict[str, pa.DataType] = {
     "rows": pa.int64(),
     "stats": pa.string(),
 }
+_SPARK_NAMES = {pa.string(): "string", pa.int64(): "bigint"}
+FILES_SCHEMA = ", ".join(f"{name} {_SPARK_NAMES[kind]}" for name, kind in _FILES.items())
 _TABLE = TABLES[RECOMMENDATIONS_STAGED]
 _WITH_STATS = ("user_id", "rank", "score")
 _GROUP_ROWS = 1 << 18

@@ -7,6 +7,7 @@
 
 import json
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -73,20 +74,8 @@ class Gate:
 
     def __init__(self, trials: Trials, bundle: Bundle, towers: TwoTowers) -> None:
         self._trials = trials
-        threads = os.cpu_count() or 1
-        known = towers.known.numpy()
-        columns = AttributeColumns.from_json(json.loads(bundle.path(ATTRIBUTES).read_text("utf-8")))
-        self._by_text = scorers_by_text(
-            bundle,
-            (towers.own_ranking.numpy(), towers.own_history.numpy()),
-            known,
-            columns.encode(trials.dataset.catalogue.attributes),
-            trials.vectors,
-            trials.rows,
-            withheld_items(known, trials.seed),
-            threads,
-        )
-        self._threads = threads
+        self._threads = os.cpu_count() or 1
+        self._by_text = scorers_of_trials(trials, bundle, towers, trials.vectors)
 
     def by_text(self, vectors: Factors) -> Agreement | None:
         """Return the agreement by texts alone; None where nobody is asked."""
@@ -115,6 +104,24 @@ class Gate:
         if len(question.users) == 0:
             return None
         return agreement(question, fine_tuned, shipped, self._trials.seed)
+
+
+def scorers_of_trials(
+    trials: Trials, bundle: Bundle, towers: TwoTowers, vectors: Factors
+) -> Callable[[Factors], Scorer]:
+    """Return what makes scorers by texts alone, by the text map of `vectors` [t, w]."""
+    known = towers.known.numpy()
+    columns = AttributeColumns.from_json(json.loads(bundle.path(ATTRIBUTES).read_text("utf-8")))
+    return scorers_by_text(
+        bundle,
+        (towers.own_ranking.numpy(), towers.own_history.numpy()),
+        known,
+        columns.encode(trials.dataset.catalogue.attributes),
+        vectors,
+        trials.rows,
+        withheld_items(known, trials.seed),
+        os.cpu_count() or 1,
+    )
 
 
 def refuse_loss(parity: Parity, tolerance: float) -> None:

@@ -75,12 +75,8 @@ def log_curve(settings: Settings, version: str, curve: list[dict[str, float]]) -
 def metrics_of(settings: Settings, version: str) -> dict[str, float]:
     """Return the metrics of a version by the names they were logged under."""
     client = _client(settings)
-    found = client.get_run(str(_existing(client, version).run_id)).data.metrics
-    return {
-        name.replace("_at_", "@"): float(value)
-        for name, value in found.items()
-        if not name.startswith(CURVE)
-    }
+    found = _figures(client, _existing(client, version))
+    return {name.replace("_at_", "@"): float(value) for name, value in found.items()}
 
 
 def set_alias(settings: Settings, alias: str, version: str) -> None:
@@ -126,11 +122,7 @@ def run(settings: Settings) -> dict[str, Any]:
     )
     rows: list[dict[str, Any]] = []
     for entry in _entries(client):
-        metrics = {
-            name: value
-            for name, value in client.get_run(str(entry.run_id)).data.metrics.items()
-            if not name.startswith(CURVE)
-        }
+        metrics = _figures(client, entry) if entry.run_id else {}
         aliases = [
             alias
             for alias, number in ((CHAMPION, champion_version), (CANDIDATE, candidate_version))
@@ -179,6 +171,12 @@ def _existing(client: "MlflowClient", version: str) -> "ModelVersion":
         known = ", ".join(str(e.tags[_VERSION_TAG]) for e in _entries(client)) or "none"
         raise InputError(f"model version {version} is not registered; known: {known}")
     return entry
+
+
+def _figures(client: "MlflowClient", entry: "ModelVersion") -> dict[str, float]:
+    """Return the metrics of a version's run as they were logged, without its learning curve."""
+    found = client.get_run(str(entry.run_id)).data.metrics
+    return {name: value for name, value in found.items() if not name.startswith(CURVE)}
 
 
 def _aliased(client: "MlflowClient", alias: str) -> "ModelVersion | None":

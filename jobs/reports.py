@@ -105,7 +105,7 @@ def _split_sections(name: str, found: dict[str, Any], bars: str, slices: str | N
     ]
     sections = [
         f"## {name}: {found['users']} users",
-        _table(header, rows),
+        table(header, rows),
         f"![NDCG@10 of each model on {name}]({bars})",
     ]
     if "shipped" in found["seeds"]:
@@ -136,7 +136,7 @@ def _interest_table(interest: dict[str, Any]) -> str:
         ]
         for model, one in interest.items()
     ]
-    return _table(["interest prediction", "pairs", "ROC-AUC", "calibration error"], rows)
+    return table(["interest prediction", "pairs", "ROC-AUC", "calibration error"], rows)
 
 
 def _slice_table(title: str, groups: dict[str, Any]) -> str:
@@ -148,7 +148,7 @@ def _slice_table(title: str, groups: dict[str, Any]) -> str:
         for name, group in groups.items()
     ]
     rows.append(["gap", "", *(f"{max(values) - min(values):.4f}" for values in columns)])
-    return _table([f"by {title}", "users", *models], rows)
+    return table([f"by {title}", "users", *models], rows)
 
 
 def _interval(found: dict[str, Any], model: str) -> str:
@@ -166,7 +166,9 @@ def _chosen(chosen: dict[str, dict[str, float]]) -> Iterable[str]:
         )
 
 
-def _table(header: list[str], rows: list[list[str]]) -> str:
+def table(header: list[str], rows: list[list[str]]) -> str:
+    """Return a Markdown table, all columns but the first to the right."""
+
     def line(cells: Iterable[str]) -> str:
         return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 

@@ -16,9 +16,8 @@ import numpy as np
 from scipy import special
 
 from models.baselines import user_item_matrix
-from models.comparison import USERS_AT_ONCE, standardised
-from models.dataset import Factors, Interactions, Rows, histories
-from models.interest import group_levels, pair_features, probabilities
+from models.dataset import Factors, Interactions, Rows
+from models.interest import liking
 from models.metrics import Mask, Numbers
 from models.variants import Variant
 
@@ -56,20 +55,20 @@ def unlabelled_pairs(
 
     `profiles` [u] are the texts of all users; their probabilities are the variant's.
     """
-    likes = seen.value >= variant.bundle.positive_threshold
-    user_levels, _ = group_levels(seen.user, likes, seen.n_users)
     item_levels, coefficients = variant.interest()
     labelled = user_item_matrix(seen)
+    blocks = liking(
+        np.arange(seen.n_users),
+        seen,
+        profiles,
+        variant.bundle.positive_threshold,
+        variant.score,
+        item_levels,
+        coefficients,
+        available,
+    )
     parts = []
-    for users in np.array_split(np.arange(seen.n_users), -(-seen.n_users // USERS_AT_ONCE)):
-        texts = [profiles[user] for user in users]
-        scores = standardised(variant.score(histories(seen, users), texts), available)
-        columns = pair_features(
-            scores.ravel(),
-            np.tile(item_levels, len(users)),
-            np.repeat(user_levels[users], seen.n_items),
-        )
-        chances = probabilities(coefficients, columns).reshape(scores.shape)
+    for users, _, chances in blocks:
         open_ = available & (labelled[users].toarray() == 0)
         parts.append(uncertain_pairs(users, chances, open_, PAIRS_OF_USER))
     return Pairs(

@@ -99,7 +99,8 @@ class LowRank(Adaptation):
         self._tuner = self._beside(encoder, self._matrices(), rank)
 
     def _matrices(self) -> list[str]:
-        inside = tuple(f"encoder.layer.{place}." for place in range(self.first_layer, 10**3))
+        places = range(self.first_layer, len(layers_of(self.encoder.model)))
+        inside = tuple(f"encoder.layer.{place}." for place in places)
         return [
             name
             for name, module in self.encoder.model.named_modules()
@@ -265,8 +266,6 @@ class AdaptedLayer(nn.Module):
 
 
 _WRAPPERS: dict[str, Any] = {"prefix": PrefixedLayer, "adapters": AdaptedLayer}
-
-
 UNMERGED = frozenset(_WRAPPERS)
 
 

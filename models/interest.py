@@ -10,6 +10,7 @@ Trade-off: three features and an intercept, so that some hundred labels calibrat
 known of a pair reaches it through the ranking score alone.
 """
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -17,8 +18,8 @@ from numpy.typing import NDArray
 from scipy import optimize, sparse, special
 
 from models.baselines import Scorer
-from models.comparison import Question, judge, labelled_pairs
-from models.dataset import Factors, Interactions, Rows
+from models.comparison import USERS_AT_ONCE, Question, judge, labelled_pairs, standardised
+from models.dataset import Factors, History, Interactions, Rows, histories
 from models.metrics import Mask, Numbers, Scores
 from models.textmap import TextMap, solve_text_map
 
@@ -111,6 +112,38 @@ def pair_features(scores: Scores, item_levels: Factors, user_levels: Factors | f
 def probabilities(coefficients: Numbers, columns: Numbers) -> Numbers:
     """Return the probabilities [m] of pairs from their features [m, f]."""
     return np.asarray(special.expit(columns @ coefficients))
+
+
+def liking(
+    users: Rows,
+    labelled: Interactions,
+    profiles: Sequence[str],
+    threshold: float,
+    score: Scorer,
+    item_levels: Factors,
+    coefficients: Numbers,
+    candidates: Mask | slice = slice(None),
+) -> Iterator[tuple[Rows, list[History], Numbers]]:
+    """Yield blocks of `users` with their histories and probabilities [u, n] of liking each item.
+
+    Histories and user levels are those of `labelled`; `profiles` are the texts of all users;
+    scores are standardised over the `candidates` [n].
+    """
+    user_levels, _ = group_levels(labelled.user, labelled.value >= threshold, labelled.n_users)
+    for start in range(0, len(users), USERS_AT_ONCE):
+        block = users[start : start + USERS_AT_ONCE]
+        pasts = histories(labelled, block)
+        scores = score(pasts, [profiles[user] for user in block])
+        yield (
+            block,
+            pasts,
+            np.stack(
+                [
+                    probabilities(coefficients, pair_features(own, item_levels, user_levels[user]))
+                    for user, own in zip(block, standardised(scores, candidates), strict=True)
+                ]
+            ),
+        )
 
 
 def fit_logistic(columns: Numbers, labels: Mask) -> Numbers:

@@ -61,11 +61,10 @@ class SampledSoftmax:
         shares = self._shares.to(users.device)
         drawn = torch.multinomial(shares, self._count, replacement=True)
         correction = (shares * self._count).log()
-        asked = users[target_users]
-        own = (asked * items[target_items]).sum(dim=1) * temperature
-        others = asked @ items[drawn].T * temperature - correction[drawn]
-        excluded = taken[target_users][:, drawn] | (drawn == target_items[:, None])
-        others = others.masked_fill(excluded, -torch.inf)
+        own, others, excluded = _against(
+            drawn, users, items, temperature, taken, target_users, target_items
+        )
+        others = (others - correction[drawn]).masked_fill(excluded, -torch.inf)
         logits = torch.cat([own[:, None], others], dim=1)
         losses = -nn.functional.log_softmax(logits, dim=1)[:, 0]
         return _mean_of_users(losses, target_users, len(users))
@@ -96,10 +95,9 @@ class GeneralisedBce:
     ) -> Tensor:
         """Return the loss for the arguments of `ranking_softmax`."""
         drawn = torch.randint(self._items, (self._count,), device=users.device)
-        asked = users[target_users]
-        own = (asked * items[target_items]).sum(dim=1) * temperature
-        others = asked @ items[drawn].T * temperature
-        excluded = taken[target_users][:, drawn] | (drawn == target_items[:, None])
+        own, others, excluded = _against(
+            drawn, users, items, temperature, taken, target_users, target_items
+        )
         against = nn.functional.softplus(others).masked_fill(excluded, 0.0).sum(dim=1)
         losses = -self._power * nn.functional.logsigmoid(own) + against
         return _mean_of_users(losses / self._count, target_users, len(users))
@@ -165,6 +163,25 @@ class LossMix(nn.Module):
                 weighted = torch.exp(-spread) * weighted + spread
             total = total + weighted
         return total
+
+
+def _against(
+    drawn: Tensor,
+    users: Tensor,
+    items: Tensor,
+    temperature: Tensor,
+    taken: Tensor,
+    target_users: Tensor,
+    target_items: Tensor,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return scores of the targets [m] and, for their users, of the items `drawn` [s], [m, s].
+
+    Also which of those don't compete [m, s]: what the user has, and the target itself.
+    """
+    asked = users[target_users]
+    own = (asked * items[target_items]).sum(dim=1) * temperature
+    others = asked @ items[drawn].T * temperature
+    return own, others, taken[target_users][:, drawn] | (drawn == target_items[:, None])
 
 
 def _mean_of_users(losses: Tensor, users: Tensor, n_users: int) -> Tensor:

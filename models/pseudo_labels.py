@@ -16,9 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.baselines import Scorer
-from models.comparison import USERS_AT_ONCE, ask, standardised
-from models.dataset import Factors, Interactions, Rows, histories
-from models.interest import fit_interest, group_levels, pair_features, probabilities
+from models.comparison import ask
+from models.dataset import Factors, History, Interactions, Rows
+from models.interest import fit_interest, liking
 from models.metrics import Numbers
 from models.task import TrainingTask
 
@@ -34,46 +34,60 @@ def with_pseudo_labels(
     """
     trial, labelled = task.split.tuning, task.split.tuning.labelled_train
     interest = fit_interest(ask(trial, task.profiles), score, vectors, task.columns)
-    item_levels = interest.item_levels(vectors, task.columns)
-    user_levels, _ = group_levels(labelled.user, labelled.value >= task.threshold, labelled.n_users)
-    everyone = np.unique(labelled.user)
+    blocks = liking(
+        np.unique(labelled.user),
+        labelled,
+        task.profiles,
+        task.threshold,
+        score,
+        interest.item_levels(vectors, task.columns),
+        interest.coefficients,
+    )
+    values = _typical_values(labelled, task.threshold)
     parts = [labelled]
-    for start in range(0, len(everyone), USERS_AT_ONCE):
-        users = everyone[start : start + USERS_AT_ONCE]
-        pasts = histories(labelled, users)
-        scores = standardised(score(pasts, [task.profiles[user] for user in users]))
-        for row, user in enumerate(users.tolist()):
-            columns = pair_features(scores[row], item_levels, user_levels[user])
-            chosen = probabilities(interest.coefficients, columns)
-            parts.append(_sure(labelled, user, pasts[row].item, chosen, confidence, task.threshold))
+    for users, pasts, chances in blocks:
+        for user, past, chance in zip(users.tolist(), pasts, chances, strict=True):
+            items = _sure(past.item, chance, confidence)
+            parts.append(_labelled(labelled, user, items, past, chance[items], values))
     found = _joined(parts)
     _log.info("pseudo-labels: %d beside %d labels", len(found) - len(labelled), len(labelled))
     return found
 
 
-def _sure(
-    labelled: Interactions,
-    user: int,
-    known: Rows,
-    liking: Numbers,
-    confidence: float,
-    threshold: float,
-) -> Interactions:
-    """Return a user's pairs whose probability of `liking` [n] is sure, as interactions."""
-    sureness = np.maximum(liking, 1.0 - liking)
+def _typical_values(labelled: Interactions, threshold: float) -> tuple[float, float]:
+    """Return the mean values of likes and of dislikes; about the threshold where there are none."""
+    likes = labelled.value >= threshold
+    return (
+        float(labelled.value[likes].mean()) if likes.any() else threshold,
+        float(labelled.value[~likes].mean()) if not likes.all() else threshold - 1.0,
+    )
+
+
+def _sure(known: Rows, chance: Numbers, confidence: float) -> Rows:
+    """Return the items of whose `chance` [n] the model is sure, the surest first.
+
+    None of the `known`, and never more than these.
+    """
+    sureness = np.maximum(chance, 1.0 - chance)
     sureness[known] = 0.0
     best = np.argsort(-sureness, kind="stable")[: len(known)]
-    items = best[sureness[best] >= confidence]
-    likes = labelled.value >= threshold
-    typical = [
-        labelled.value[part].mean() if part.any() else threshold - otherwise
-        for part, otherwise in ((likes, 0.0), (~likes, 1.0))
-    ]
+    return best[sureness[best] >= confidence]
+
+
+def _labelled(
+    labelled: Interactions,
+    user: int,
+    items: Rows,
+    past: History,
+    chance: Numbers,
+    values: tuple[float, float],
+) -> Interactions:
+    """Return the `items` [m] of a user as interactions at the latest time of `past`."""
     return Interactions(
         np.full(len(items), user, dtype=np.int64),
         items.astype(np.int64),
-        np.where(liking[items] >= 0.5, *typical),
-        np.full(len(items), labelled.time[labelled.user == user].max()),
+        np.where(chance >= 0.5, *values),
+        np.full(len(items), past.time[-1]),
         labelled.n_users,
         labelled.n_items,
     )

@@ -130,10 +130,13 @@ def thinned(split: Split, share: float, seed: int) -> Split:
 
 
 def _thinned(trial: Trial, share: float, seed: int) -> Trial:
+    # a pair's draw is the same in every part that holds it
+    draws, turns = (
+        np.random.default_rng([seed, count]).random(count)
+        for count in (trial.train.n_items, trial.train.n_users)
+    )
+
     def part(interactions: Interactions) -> Interactions:
-        draws = np.random.default_rng([seed, interactions.n_items]).random(interactions.n_items)
-        turns = np.random.default_rng([seed, interactions.n_users]).random(interactions.n_users)
-        # a pair's draw is the same in every part that holds it
         return interactions.take((draws[interactions.item] + turns[interactions.user]) % 1 < share)
 
     train, labelled = part(trial.train), part(trial.labelled_train)

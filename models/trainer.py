@@ -84,7 +84,8 @@ class NdcgTrainer(Trainer):
         """Return the weighted loss of a step; DivergedError where it is no number."""
         outputs = self._objective(model, inputs)
         for name, value in outputs.items():
-            self._terms[name].append(value.detach())
+            if name != "loss":
+                self._terms[name].append(value)
         if not math.isfinite(float(outputs["loss"].detach())):
             raise DivergedError(f"the loss of step {self.state.global_step + 1} is no number")
         return (outputs["loss"], outputs) if return_outputs else outputs["loss"]
@@ -93,7 +94,7 @@ class NdcgTrainer(Trainer):
         """Log an entry, that of a loss with the mean of each of its terms since the last."""
         if "loss" in logs:
             means = {f"loss_{name}": float(torch.stack(v).mean()) for name, v in
-                     self._terms.items() if name != "loss"}  # fmt: skip
+                     self._terms.items()}  # fmt: skip
             logs = {**logs, **means}
             self._terms.clear()
         super().log(logs, *rest)
@@ -150,8 +151,8 @@ class NdcgTrainer(Trainer):
         found = []
         for row, own in enumerate(scores):
             liked = question.truth[[row]].indices[0]
-            rank = int((own[candidates] > own[liked]).sum()) + 1
-            found.append((self.task.item_texts[liked], rank))
+            better = int((own[candidates] > own[liked]).sum())
+            found.append((self.task.item_texts[liked], better + 1))
         return found
 
     def _keep_if_best(self, model: FinetunedModel, metrics: dict[str, float]) -> None:
