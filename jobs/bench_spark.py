@@ -1,6 +1,6 @@
 """The contenders of `make bench` that run on Spark: nightrank's job, ALS's, and a bare write.
 
-- `spark_job` is the scoring job from table to table: interactions are read from Delta, grouped by
+- `spark_job` is the scoring job from table to table: interactions are read from Delta, sorted by
   user, ranked in the tasks without what was seen, written to files there and committed to Delta.
   Only the user tower is left out: users' vectors come from a file, as everybody's do, and there is
   one reason for all.
@@ -35,7 +35,7 @@ from jobs.tables import INTERACTIONS, RECOMMENDATIONS_STAGED, TABLES
 from jobs.task_counts import Counts, TaskCounts
 from jobs.warehouse import Warehouse
 from models.dataset import Factors
-from models.night import Lists, Users, block_items
+from models.night import Lists, NightPlan, Users, block_items
 from models.topk import Ranker
 
 _WARM_USERS = 500
@@ -59,17 +59,17 @@ def spark_job(race: Race) -> Run:
     names = _names("i", race.items)
     write_item_ids(folder, names)
     items_frame = night_frame.items_frame(session, names)
-    session.conf.set("spark.sql.execution.arrow.maxRecordsPerBatch", _SETTINGS.score_batch_users)
     done: Accumulator[Counts] = session.sparkContext.accumulator({}, TaskCounts())
-    lists = _lists(folder)
+    plan = _plan(folder)
+    lists = _lists(plan)
     to = Destination(warehouse.path(RECOMMENDATIONS_STAGED), _NIGHT, "bench")
 
     def run(limit: int = race.users) -> None:
         tasks = night_frame.tasks(limit, session.sparkContext.defaultParallelism)
-        histories = night_frame.histories(session, warehouse, versions, items_frame, tasks)
-        some = histories.where(fn.substring("user_id", 2, 9).cast("int") < limit)
-        chosen = histories if limit == race.users else some
-        files = night_frame.written_lists(chosen, lists, str(folder), to, done)
+        rows = night_frame.user_rows(session, warehouse, versions, items_frame, tasks)
+        some = rows.where(fn.substring("user_id", 2, 9).cast("int") < limit)
+        chosen = rows if limit == race.users else some
+        files = night_frame.written_lists(chosen, plan, lists, to, done)
         commit_night(warehouse, _NIGHT, collected(files), "bench")
 
     run(min(_WARM_USERS, race.users))
@@ -142,11 +142,24 @@ def _interactions(race: Race) -> pa.Table:
     return pa.table(table).select(TABLES[INTERACTIONS].column_names)
 
 
-def _lists(folder: Path) -> Callable[[Users], Lists]:
-    place = str(folder)
+def _plan(folder: Path) -> NightPlan:
+    batch = _SETTINGS.score_batch_users
+    return NightPlan(
+        bundle_folder=str(folder),
+        night_folder=str(folder),
+        version="bench",
+        k=K,
+        batch_users=batch,
+        block_items=block_items(_SETTINGS.score_memory_mb, batch),
+        clock=0.0,
+        threads=1,
+        device="cpu",
+    )
 
+
+def _lists(plan: NightPlan) -> Callable[[Users], Lists]:
     def lists(users: Users) -> Lists:
-        ranker, factors = _opened(place)
+        ranker, factors = _opened(plan)
         mine = factors[[int(user[1:]) for user in users.ids]]
         scores, rows = ranker.top_k(mine, [history.item for history in users.histories], K)
         return Lists(
@@ -162,12 +175,14 @@ def _lists(folder: Path) -> Callable[[Users], Lists]:
 
 
 @lru_cache(maxsize=1)
-def _opened(folder: str) -> tuple[Ranker, Factors]:
-    users, items = (np.load(f"{folder}/{n}.npy", mmap_mode="r") for n in ("users", "items"))
-    batch = _SETTINGS.score_batch_users
-    block = block_items(_SETTINGS.score_memory_mb, batch)
+def _opened(plan: NightPlan) -> tuple[Ranker, Factors]:
+    folder = Path(plan.night_folder)
+    users, items = (np.load(folder / f"{n}.npy", mmap_mode="r") for n in ("users", "items"))
     everything = np.ones(len(items), dtype=np.bool_)
-    return Ranker(Path(folder) / "none", items, everything, batch, block, threads=1), users
+    ranker = Ranker(
+        folder / "none", items, everything, plan.batch_users, plan.block_items, plan.threads
+    )
+    return ranker, users
 
 
 def _als_model(folder: Path, users: Factors, items: Factors) -> ALSModel:

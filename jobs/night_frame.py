@@ -1,12 +1,13 @@
-"""The Spark side of a night: interactions to histories, histories to files of lists.
+"""The Spark side of a night: interactions to users, one after another, users to files of lists.
 
 - One shuffle, by the hash of the user, so that a retried task sees the same users again; profiles
-  travel in the same shuffle as interactions.
-- Histories stand oldest first, equal times by `tie_order`, whatever files the tables lie in.
+  and lists that may be kept travel in it too, as rows of their own.
+- A partition is sorted, oldest event first, equal times by `tie_order`, whatever files the tables
+  lie in. Tasks cut it into users (`jobs.night_rows`): Spark never holds a history as a whole.
 - Pairs never exist, and lists never enter the JVM: the task that makes them writes them to a file
   (`jobs.night_files`), and one row about the file is all that comes back.
-- A list that may be kept travels beside its user, and is written where the ranker leaves it out:
-  no second pass tells who was scored.
+- A list that may be kept is written where the ranker leaves it out: no second pass tells who was
+  scored.
 
 Trade-off: the item ids are joined to events by broadcast, right up to some million items.
 """
@@ -21,7 +22,14 @@ from pyspark.sql import functions as fn
 
 from jobs.incremental import Kept
 from jobs.night_files import FILES_SCHEMA, Destination, written
-from jobs.night_rows import COLUMNS, fresh_rows, kept_rows, read_item_ids, users_of
+from jobs.night_rows import (
+    COLUMNS,
+    fresh_rows,
+    kept_rows,
+    read_item_ids,
+    users_of,
+    whole_users,
+)
 from jobs.tables import INTERACTIONS, RECOMMENDATIONS_STAGED, USERS
 from jobs.task_counts import Counts
 from jobs.warehouse import Warehouse
@@ -29,7 +37,7 @@ from models.dataset import tie_order
 from models.night import Lists, NightPlan, Users, top_lists
 
 _USERS_PER_TASK, _TASKS_PER_CORE, _USERS_PER_FILE = 5_000, 8, 50_000
-_EVENT = "struct<ts: timestamp, tie: int, item_row: int, value: double>"
+_ENTRY = ("user_id", "rank", "item_id", "score", "reason")
 
 
 def tasks(users: int, cores: int) -> int:
@@ -50,42 +58,37 @@ def items_frame(spark: SparkSession, item_ids: Sequence[str]) -> DataFrame:
     return fn.broadcast(spark.createDataFrame(table))
 
 
-def histories(
+def user_rows(
     spark: SparkSession,
     warehouse: Warehouse,
     versions: Mapping[str, int],
     items: DataFrame,
     partitions: int,
     only: DataFrame | None = None,
+    kept: DataFrame | None = None,
 ) -> DataFrame:
-    """Return one row a user: user_id, events (array of ts, item_row, value) and profile text.
+    """Return the rows of users, one user after another, for `jobs.night_rows.users_of`.
 
-    Users are those of interactions and of `users`, and of `only` (user_id) where it is given; an
-    event whose item isn't in `items` is left out.
+    A row is an event (ts, tie, item_row, value), a profile (text) or an entry of a list of `kept`
+    (rank, item_id, score, reason), and null in what the others have. Users are those of
+    interactions and of `users`, and of `only` (user_id) where it is given; an event whose item
+    isn't in `items` is null but for its user.
     """
-    event = fn.struct("ts", "tie", "item_row", "value").cast(_EVENT)
-    rows = (
-        _table(spark, warehouse, INTERACTIONS, versions)
-        .join(items, "item_id", "left")
-        .select(
-            "user_id",
-            fn.when(fn.col("item_row").isNotNull(), event).alias("event"),
-            fn.lit(None).cast("string").alias("text"),
-        )
-    )
+    events = _table(spark, warehouse, INTERACTIONS, versions).join(items, "item_id", "left")
+    known = fn.col("item_row").isNotNull()
+    event = [
+        fn.when(known, fn.col(name)).alias(name) for name in ("ts", "tie", "item_row", "value")
+    ]
+    rows = events.select("user_id", *event, fn.lit(None).cast("string").alias("text"))
     if USERS in versions:
-        profiles = _table(spark, warehouse, USERS, versions)
-        rows = rows.union(profiles.select("user_id", fn.lit(None).cast(_EVENT), "text"))
+        profiles = _table(spark, warehouse, USERS, versions).select("user_id", "text")
+        rows = rows.unionByName(profiles, allowMissingColumns=True)
     if only is not None:
         rows = rows.join(only, "user_id", "left_semi")
-    return (
-        rows.repartition(partitions, "user_id")
-        .groupBy("user_id")
-        .agg(
-            fn.sort_array(fn.collect_list("event")).alias("events"),
-            fn.coalesce(fn.first("text", ignorenulls=True), fn.lit("")).alias("text"),
-        )
-    )
+    if kept is not None:
+        rows = rows.unionByName(kept.select(*_ENTRY), allowMissingColumns=True)
+    order = ["user_id", "ts", "tie", *(["rank"] if kept is not None else [])]
+    return rows.repartition(partitions, "user_id").sortWithinPartitions(*order)
 
 
 def users_frame(spark: SparkSession, users: Collection[str]) -> DataFrame:
@@ -105,21 +108,6 @@ def kept_frame(
     )
 
 
-def kept_by_user(rows: DataFrame, k: int, partitions: int) -> DataFrame:
-    """Return one row a user: user_id, `kept`, the list of `kept_frame`, and `floor`.
-
-    `floor` is its k-th score, null where the list is shorter than `k`.
-    """
-    entry = fn.struct("rank", "item_id", "score", "reason")
-    lists = (
-        rows.repartition(partitions, "user_id")
-        .groupBy("user_id")
-        .agg(fn.sort_array(fn.collect_list(entry)).alias("kept"))
-    )
-    floor = fn.when(fn.size("kept") == k, fn.element_at("kept", -1)["score"])
-    return lists.withColumn("floor", floor)
-
-
 def plan_lists(plan: NightPlan) -> Callable[[Users], Lists]:
     """Return what a task does with a batch of users, by `plan`, whose folders were shipped."""
 
@@ -135,36 +123,38 @@ def plan_lists(plan: NightPlan) -> Callable[[Users], Lists]:
 
 
 def written_lists(
-    users: DataFrame,
+    rows: DataFrame,
+    plan: NightPlan,
     lists: Callable[[Users], Lists],
-    night_folder: str,
     to: Destination,
     done: Accumulator[Counts],
 ) -> DataFrame:
-    """Return rows about files, FILES_SCHEMA: the lists of `users`, those of `histories`.
+    """Return rows about files, FILES_SCHEMA: the lists of the users of `rows`.
 
-    Where `users` have `kept` and `floor`, as of `kept_by_user`, the kept list stands for who is
-    not among `lists`. The item ids were written to `night_folder`; users are counted in `done`.
+    `rows` are those of `user_rows`; `lists` gets as many users at a time as `plan` says, in whose
+    `night_folder` the item ids are. A list that may be kept stands for who is not among what
+    `lists` returns. Users are counted in `done`.
     """
 
     def attempt(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        item_ids = read_item_ids(SparkFiles.get(night_folder))
+        item_ids = read_item_ids(SparkFiles.get(plan.night_folder))
         seen = scored = 0
 
         def tables() -> Iterator[pa.Table]:
             nonlocal seen, scored
-            for batch in batches:
-                found = lists(users_of(batch))
-                yield fresh_rows(batch["user_id"], found, item_ids, to.model_version)
-                if len(found.users) < batch.num_rows:
-                    yield kept_rows(batch["user_id"], batch["kept"], found, to.model_version)
-                seen, scored = seen + batch.num_rows, scored + len(found.users)
+            for some in whole_users(batches, plan.batch_users):
+                users = users_of(some, plan.k)
+                found = lists(users)
+                yield fresh_rows(users, found, item_ids, to.model_version)
+                if len(found.users) < len(users.ids):
+                    yield kept_rows(some, found, to.model_version)
+                seen, scored = seen + len(users.ids), scored + len(found.users)
 
         yield from written(tables(), to)
         task = TaskContext.get()
         done.add({task.partitionId() if task else 0: (seen, scored)})
 
-    return users.mapInArrow(attempt, FILES_SCHEMA)
+    return rows.mapInArrow(attempt, FILES_SCHEMA)
 
 
 def written_rows(rows: DataFrame, to: Destination) -> DataFrame:

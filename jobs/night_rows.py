@@ -1,12 +1,13 @@
 """Users as they come from Spark, and lists as the rows that are stored, both in Arrow.
 
-- Histories are cut from the long arrays that Arrow hands over; no Python object for each number.
+- Spark sends rows, one user after another; a batch of users is cut from them, and their histories
+  from the long arrays of the batch: no Python object for each number.
 - Item ids and reasons are taken from arrays by their places.
 
 Trade-off: numpy and pyarrow alone, no frames: what Spark sends must have the columns named here.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,8 @@ from models.night import Lists, Users
 _TABLE = TABLES[RECOMMENDATIONS_STAGED]
 COLUMNS = pa.schema([one for one in _TABLE.arrow_schema if one.name not in _TABLE.partition_by])
 _ITEM_IDS = "item_ids.arrow"
+_EVENT = ["item_row", "value", "ts"]
+_ENTRY = ["user_id", "rank", "item_id", "score", "reason"]
 _MICROSECONDS_IN_A_SECOND = 1e6
 
 
@@ -39,34 +42,59 @@ def read_item_ids(folder: str) -> "pa.Array[Any]":
         return pa.ipc.open_file(file).read_all()["item_id"].combine_chunks()
 
 
-def users_of(batch: pa.RecordBatch) -> Users:
-    """Return a batch of users as they come from Spark: user_id, events, text and perhaps floor."""
-    past: Any = batch["events"]
-    events, bounds = past.values, past.offsets.to_numpy()
+def whole_users(batches: Iterator[pa.RecordBatch], most: int) -> Iterator[pa.Table]:
+    """Cut rows, one user after another, into tables of `most` users, the last of those left."""
+    waiting: list[pa.RecordBatch] = []
+    begun, last = 0, None
+    for batch in batches:
+        ids, ends = _runs(batch["user_id"])
+        starts = np.concatenate([[0], ends[:-1]])[1 if ids[0] == last else 0 :]
+        cut = 0
+        for start in starts[most - begun :: most].tolist():
+            yield pa.Table.from_batches([*waiting, batch.slice(cut, start - cut)])
+            waiting, cut = [], start
+        waiting.append(batch.slice(cut))
+        begun = (begun + len(starts) - 1) % most + 1
+        last = ids[-1]
+    if waiting:
+        yield pa.Table.from_batches(waiting)
+
+
+def users_of(rows: pa.Table, k: int) -> Users:
+    """Return the users whose `rows`, of `night_frame.user_rows`, stand one user after another.
+
+    A list with a k-th entry is their floor.
+    """
+    ids, ends = _runs(rows["user_id"].combine_chunks())
+    owners = _owners(ends)
+    events = rows.select(_EVENT).filter(rows["item_row"].is_valid())
+    bounds = np.searchsorted(owners[_there(rows, "item_row")], np.arange(len(ids) + 1))
     item = _flat(events, "item_row").astype(np.int64)
     value = _flat(events, "value")
     time = _flat(events, "ts", pa.int64()) / _MICROSECONDS_IN_A_SECOND
-    floors = np.full(batch.num_rows, np.nan)
-    if "floor" in batch.schema.names:
-        floors = batch["floor"].cast(pa.float64()).to_numpy(zero_copy_only=False)
+    profiles = np.full(len(ids), "", dtype=object)
+    profiles[owners[_there(rows, "text")]] = rows["text"].drop_null().to_pylist()
+    floors = np.full(len(ids), np.nan)
+    if "rank" in rows.column_names:
+        kth = np.asarray(pc.equal(rows["rank"], pa.scalar(k)).fill_null(False))
+        floors[owners[kth]] = _flat(rows, "score")[kth]
     return Users(
-        list(map(str, batch["user_id"].to_pylist())),
+        list(map(str, ids.to_pylist())),
         [
             History(item[start:end], value[start:end], time[start:end])
             for start, end in pairwise(bounds.tolist())
         ],
-        list(map(str, batch["text"].to_pylist())),
+        list(map(str, profiles)),
         floors,
     )
 
 
-def fresh_rows(
-    user_ids: "pa.Array[Any]", lists: Lists, item_ids: "pa.Array[Any]", version: str
-) -> pa.Table:
-    """Return the rows of `lists`, made by the model `version`; `user_ids` are the batch's."""
+def fresh_rows(users: Users, lists: Lists, item_ids: "pa.Array[Any]", version: str) -> pa.Table:
+    """Return the rows of the `lists` of `users`, made by the model `version`."""
+    starts = np.repeat(np.cumsum(lists.lengths) - lists.lengths, lists.lengths)
     return _rows(
-        user_ids.take(np.repeat(lists.users, lists.lengths)),
-        lists.lengths,
+        pa.array(users.ids, pa.string()).take(np.repeat(lists.users, lists.lengths)),
+        pa.array(np.arange(1, len(starts) + 1) - starts, pa.int32()),
         item_ids.take(lists.items),
         pa.array(lists.scores, pa.float32()),
         pa.array(lists.words, pa.string()).take(lists.reasons),
@@ -74,32 +102,39 @@ def fresh_rows(
     )
 
 
-def kept_rows(user_ids: "pa.Array[Any]", kept: Any, lists: Lists, version: str) -> pa.Table:
-    """Return the rows of the lists `kept` by the users of a batch who aren't among `lists`."""
-    places = np.setdiff1d(np.arange(len(user_ids)), lists.users)
-    mine = kept.take(places)
-    lengths = pc.list_value_length(mine).to_numpy(zero_copy_only=False).astype(np.int64)
-    entries = mine.flatten()
-    return _rows(
-        user_ids.take(np.repeat(places, lengths)),
-        lengths,
-        entries.field("item_id"),
-        entries.field("score"),
-        entries.field("reason"),
-        version,
-    )
+def kept_rows(rows: pa.Table, lists: Lists, version: str) -> pa.Table:
+    """Return those of `rows` that are lists, kept by the users who aren't among `lists`."""
+    _, ends = _runs(rows["user_id"].combine_chunks())
+    stays = _there(rows, "rank") & ~np.isin(_owners(ends), lists.users)
+    user, rank, item, score, reason = rows.select(_ENTRY).filter(pa.array(stays)).columns
+    return _rows(user, rank, item, score, reason, version)
 
 
-def _flat(events: Any, name: str, kind: pa.DataType | None = None) -> NDArray[Any]:
-    column = events.field(name)
+def _runs(ids: "pa.Array[Any]") -> "tuple[pa.Array[Any], Rows]":
+    """Return the different ids that stand one after another, and where the rows of each end."""
+    changes = np.asarray(pc.not_equal(ids[1:], ids[:-1]))
+    ends = np.append(np.flatnonzero(changes) + 1, len(ids))
+    return ids.take(pa.array(ends - 1)), ends
+
+
+def _owners(ends: Rows) -> Rows:
+    """Return the user of each row, as a place among the users, by where the rows of each end."""
+    return np.repeat(np.arange(len(ends)), np.diff(ends, prepend=0))
+
+
+def _there(rows: pa.Table, name: str) -> NDArray[np.bool_]:
+    return np.asarray(rows[name].is_valid())
+
+
+def _flat(rows: pa.Table, name: str, kind: pa.DataType | None = None) -> NDArray[Any]:
+    column = rows[name]
     return np.asarray(column if kind is None else column.cast(kind))
 
 
-def _rows(users: Any, lengths: Rows, items: Any, scores: Any, reasons: Any, model: str) -> pa.Table:
-    starts = np.repeat(np.cumsum(lengths) - lengths, lengths)
+def _rows(users: Any, ranks: Any, items: Any, scores: Any, reasons: Any, model: str) -> pa.Table:
     columns = {
         "user_id": users,
-        "rank": pa.array(np.arange(1, len(users) + 1) - starts, pa.int32()),
+        "rank": ranks,
         "item_id": items,
         "score": scores,
         "model_version": pa.repeat(pa.scalar(model), len(users)),

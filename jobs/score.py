@@ -2,9 +2,9 @@
 
 - The versions of all tables are pinned first and travel with the staged rows.
 - New texts are encoded and the items' factors computed once, into files that every worker maps.
-- Spark groups interactions by user; its tasks score the users against all items and write the
-  lists to files; lists of users of whom nothing has changed since an earlier night, and whom no
-  new item reaches, are kept.
+- Spark brings the interactions of each user together; its tasks score the users against all items
+  and write the lists to files; lists of users of whom nothing has changed since an earlier night,
+  and whom no new item reaches, are kept.
 - One commit replaces the night in `recommendations_staged`: a killed run leaves nothing, the next
   one gives the same rows.
 

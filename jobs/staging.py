@@ -49,7 +49,6 @@ def stage(
     The caller holds the table's lock. Raises InputError naming a user whose vector is no number.
     """
     warehouse.create(RECOMMENDATIONS_STAGED)
-    session.conf.set("spark.sql.execution.arrow.maxRecordsPerBatch", str(plan.batch_users))
     passing = users if kept is None or kept.entering else len(kept.score)
     done: Accumulator[Counts] = session.sparkContext.accumulator({}, TaskCounts())
     frame = _frame(session, warehouse, night, catalogue, passing, plan, kept, done)
@@ -77,18 +76,16 @@ def _frame(
     tasks = night_frame.tasks(passing, session.sparkContext.defaultParallelism)
     path = warehouse.path(RECOMMENDATIONS_STAGED)
     to = Destination(path, night.run_date, night.model_version)
-    scored = copied = lists = None
+    scored = copied = passing_lists = None
     if kept is not None:
         scored = night_frame.users_frame(session, kept.score)
         copied = night_frame.kept_frame(session, warehouse, kept, scored)
         if kept.entering:
-            lists = night_frame.kept_by_user(copied, night.k, tasks)
-            scored = copied = None
-    users = night_frame.histories(session, warehouse, night.inputs, items, tasks, scored)
-    if lists is not None:
-        users = users.join(lists, "user_id", "left")
-    found = night_frame.plan_lists(plan)
-    files = night_frame.written_lists(users, found, plan.night_folder, to, done)
+            passing_lists, scored, copied = copied, None, None
+    rows = night_frame.user_rows(
+        session, warehouse, night.inputs, items, tasks, scored, passing_lists
+    )
+    files = night_frame.written_lists(rows, plan, night_frame.plan_lists(plan), to, done)
     return files if copied is None else files.union(night_frame.written_rows(copied, to))
 
 

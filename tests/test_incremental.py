@@ -14,7 +14,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from pyspark.sql import SparkSession
 
-from jobs import night_frame, score
+from jobs import score
 from jobs.delta_merge import merge
 from jobs.settings import Settings
 from jobs.tables import INTERACTIONS, ITEMS, RECOMMENDATIONS_STAGED, TABLES, USERS
@@ -190,21 +190,6 @@ def test_a_new_item_is_held_against_the_k_th_score_of_each_user(
     getting = {entry[1] for entry in night(copy) if entry[3] == "new"} | {"glutton"}
     assert result["users_scored"] == len(getting) < 30
     assert score.run(copy, "2026-01-07")["users_scored"] == 0
-
-
-def test_a_list_may_be_kept_with_its_k_th_score(spark: SparkSession) -> None:
-    """A list that is shorter than k has none: whatever is new enters it."""
-    rows = [("a", 2, "y", 1.5), ("b", 1, "y", 9.0), ("a", 1, "x", 2.5)]
-    lists = spark.createDataFrame(
-        [(*row, f"for {row[0]}") for row in rows],
-        "user_id string, rank int, item_id string, score float, reason string",
-    )
-    frame = night_frame.kept_by_user(lists, 2, 2)
-    found = {row["user_id"]: (row["kept"], row["floor"]) for row in frame.collect()}
-    assert found == {
-        "a": ([(1, "x", 2.5, "for a"), (2, "y", 1.5, "for a")], 1.5),
-        "b": ([(1, "y", 9.0, "for b")], None),
-    }
 
 
 def test_an_item_that_leaves_costs_those_who_had_it(copy: Settings, spark: SparkSession) -> None:
