@@ -12,6 +12,7 @@ configured" in the form.
 
 import json
 import re
+import subprocess
 from contextlib import chdir
 from datetime import timedelta
 from pathlib import Path
@@ -98,6 +99,20 @@ def filled(environment: dict[str, str] | None) -> dict[str, str]:
     return {name: value for name, value in (environment or {}).items() if value}
 
 
+def configured(name: str) -> str:
+    """Return a setting that no form has, as the commands find it on this worker.
+
+    Raises AirflowFailException with what the command line says of a wrong one.
+    """
+    shown = subprocess.run(
+        ["nightrank", "show-config", "--json"],
+        cwd=PROJECT, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    if shown.returncode:
+        raise AirflowFailException(shown.stderr.strip())
+    return str(json.loads(shown.stdout)[name]["value"])
+
+
 def refuse_unknown(context: Context) -> None:
     """Fail the task when the run was given a field that its form lacks.
 
@@ -127,6 +142,9 @@ class SparkStep(SparkSubmitOperator):
         """Submit the application with the filled fields alone."""
         refuse_unknown(context)
         self.env_vars = filled(self.env_vars)
+        # the driver's JVM starts before the job reads its settings
+        memory = configured("spark_memory")
+        self.conf = {**(self.conf or {}), "spark.driver.memory": memory}
         with chdir(PROJECT):
             super().execute(context)
 
@@ -154,8 +172,6 @@ def spark_step(dag_id: str, verb: str, **given: Any) -> SparkStep:
         application_args=[f"--run-date={RUN_DATE}"],
         name=f"nightrank-{verb}",
         jars=str(PROJECT / ".deps" / "jars" / "*.jar"),
-        # the driver's JVM starts before the job reads its settings
-        driver_memory="3g",
         conf={
             "spark.driver.extraJavaOptions": f"-Dlog4j2.configurationFile={LOG4J.as_uri()}",
             "spark.ui.enabled": "false",

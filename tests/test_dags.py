@@ -67,13 +67,16 @@ for name, dag in bag.dags.items():
 print("FOUND" + json.dumps(found))
 """
 
-# stands where `nightrank` and `spark-submit` stand on the path, and writes down how it was called
+# stands where `nightrank` and `spark-submit` stand on the path, and writes down how it was called;
+# a question is passed on
 RECORDER = f"""#!{sys.executable}
 import json, os, sys
 names = [name for name in os.environ if name.startswith("NIGHTRANK_")]
 with open(os.environ["RECORD"], "a") as file:
     call = [os.path.basename(sys.argv[0]), *sys.argv[1:]]
     print(json.dumps([call, os.getcwd(), {{name: os.environ[name] for name in names}}]), file=file)
+if "show-config" in sys.argv:
+    os.execv({str(Path(sys.executable).with_name("nightrank"))!r}, sys.argv)
 """
 
 RUN_DAGS = """
@@ -211,7 +214,8 @@ def answers(home: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[list[
     output = airflow(
         home, RUN_DAGS, str(DAGS), json.dumps(runs),
         RECORD=str(folder / "calls"), PATH=f"{folder}:{os.environ['PATH']}",
-        NIGHTRANK_SEED="5", NIGHTRANK_EPOCHS="9", AIRFLOW_VAR_NIGHTRANK_SOURCE="nights",
+        NIGHTRANK_SEED="5", NIGHTRANK_EPOCHS="9", NIGHTRANK_SPARK_MEMORY="2g",
+        AIRFLOW_VAR_NIGHTRANK_SOURCE="nights",
         AIRFLOW_CONN_SPARK_DEFAULT='{"conn_type": "spark", "host": "local[2]"}',
     )  # fmt: skip
     ends = [json.loads(line[3:]) for line in output.splitlines() if line.startswith("END")]
@@ -223,18 +227,23 @@ def test_values_reach_the_commands_as_they_are(answers: tuple[list[str], list[An
     ends, calls = answers
     assert ends[: len(GOOD_RUNS)] == ["success"] * len(GOOD_RUNS)
     assert {folder for _, folder, _ in calls} == {str(PROJECT)}
-    configured = {"NIGHTRANK_SEED": "5", "NIGHTRANK_EPOCHS": "9"}
+    configured = {
+        "NIGHTRANK_SEED": "5", "NIGHTRANK_EPOCHS": "9", "NIGHTRANK_SPARK_MEMORY": "2g",
+    }  # fmt: skip
     form = configured | {
         "NIGHTRANK_ENCODER": HOSTILE, "NIGHTRANK_EPOCHS": "3", "NIGHTRANK_WARMUP_SHARE": "0.0",
     }  # fmt: skip
-    assert [settings for _, _, settings in calls] == [form] * 5 + [configured] * 6
-    words = [call for call, _, _ in calls]
+    bigger = configured | {"NIGHTRANK_SPARK_MEMORY": "2g"}
+    assert [settings for _, _, settings in calls] == ([form] * 5 + [bigger] * 4 + [configured] * 4)
+    question = ["nightrank", "show-config", "--json"]
+    words = [call for call, _, _ in calls if call != question]
     assert words[:6] == [
         ["nightrank", "ingest", "--", HOSTILE],
         *(["nightrank", verb] for verb in ("train", "export", "evaluate", "promote")),
         ["nightrank", "ingest", "--", "nights"],
     ]
     assert words[6][:3] == ["spark-submit", "--master", "local[2]"]
+    assert "spark.driver.memory=2g" in words[6]
     assert words[6][-2:] == [str(PROJECT / "jobs" / "score.py"), "--run-date=2026-02-28"]
     assert words[7] == ["nightrank", "publish", "--run-date=2026-02-28"]
     assert words[9][-1] == words[10][-1]
@@ -243,6 +252,6 @@ def test_values_reach_the_commands_as_they_are(answers: tuple[list[str], list[An
 
 def test_a_wrong_field_is_refused_before_any_command(answers: tuple[list[str], list[Any]]) -> None:
     ends, calls = answers
-    assert len(calls) == 11
+    assert len(calls) == 13
     for end, (_, _, expected) in zip(ends[len(GOOD_RUNS) :], BAD_RUNS, strict=True):
         assert expected in end
