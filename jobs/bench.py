@@ -4,6 +4,7 @@
   Python workers). It starts, makes its inputs and warms up before the clock runs.
 - The contenders take turns: a round runs each of them once, so that a busy machine is busy for
   all. The best round counts; a contender that takes a minute runs once.
+- The first round is told beside it: a night is the first job of its JVM, which compiles as it runs.
 - A contender whose library is absent is named, and the comparison goes on.
 
 Trade-off: small sizes by default, so that it ends within some minutes on a laptop; `--sizes` and
@@ -132,6 +133,7 @@ def _row(race: Race, entrant: _Entrant, product: float) -> Row:
         "k": K,
         "threads": race.threads,
         "seconds": round(seconds, 4),
+        "first_seconds": round(entrant.seconds[0], 4),
         "ratio_to_product": round(seconds / product, 3),
         "pairs_per_second": round(race.users * race.items / seconds),
         "peak_mb": round(entrant.peak_mb),
