@@ -1,4 +1,4 @@
-"""make methods: every way to fine-tune on one data set, beside each other.
+"""make methods: every way to fine-tune on one data set, beside each other, in `methods.md`.
 
 - Each row is `nightrank train` with a few settings in a process of its own, whose time and peak
   memory are its own; rows that stand in the JSON file already are kept.
@@ -20,6 +20,7 @@ from tempfile import TemporaryFile
 from typing import Any
 
 from jobs import registry
+from jobs.plots import plot_labels
 from jobs.reports import table
 from jobs.robustness import under_noise
 from jobs.settings import Settings
@@ -29,6 +30,7 @@ SHARES = (0.01, 0.03, 0.1, 0.3)
 EVERY_LAYER: Row = {"tuned_layers": 6}
 VARIED: Row = {"augmentations": "word_dropout,attribute_shuffle"}
 SURE: Row = {"pseudo_label_confidence": 0.9}
+LITTLE_DATA: dict[str, Row] = {"plain": {}, "varied texts": VARIED, "pseudo-labels": SURE}
 NO_LOSS: Row = dict.fromkeys(
     (f"{name}_weight" for name in ("distillation", "ranking", "interest", "rating", "cosine")), 0.0
 )
@@ -78,7 +80,7 @@ METHODS: dict[str, dict[str, Row]] = {
     "few labels": {
         f"{share:.0%} of the labels, {name}": {"label_share": share} | method
         for share in SHARES
-        for name, method in {"plain": {}, "varied texts": VARIED, "pseudo-labels": SURE}.items()
+        for name, method in LITTLE_DATA.items()
     }
     | {"100% of the labels, varied texts": VARIED, "100% of the labels, pseudo-labels": SURE},
 }
@@ -108,6 +110,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 print(f"methods: {name}: {rows[name]}", flush=True)
                 file.write_text(json.dumps(rows, indent=2) + "\n", "utf-8")
     (chosen.reports / "methods.md").write_text(page(rows), "utf-8")
+    plot_labels(chosen.reports / "labels.png", label_curves(rows))
 
 
 def _row(group: str, name: str, settings: Row, warehouse: str) -> Row:
@@ -172,6 +175,17 @@ def page(rows: dict[str, Row]) -> str:
             parts.append(_table(group, found))
     parts.append(_noise_table({name: row["noise"] for name, row in rows.items() if "noise" in row}))
     return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def label_curves(rows: dict[str, Row]) -> dict[str, dict[float, float]]:
+    """Return NDCG@10 by texts alone of each method for little data, by the share of the labels."""
+    curves: dict[str, dict[float, float]] = {name: {} for name in LITTLE_DATA}
+    for row in rows.values():
+        method = {name: value for name, value in row["settings"].items() if name != "label_share"}
+        for name, wanted in LITTLE_DATA.items():
+            if method == wanted:
+                curves[name][row["settings"].get("label_share", 1.0)] = row["texts_alone"]
+    return curves
 
 
 def _table(group: str, rows: dict[str, Row]) -> str:

@@ -7,6 +7,7 @@
 - Seconds of the speed comparison as shares of the bare product's.
 - The ladder of the compression: quality against speed.
 - How much each searched setting matters.
+- Quality by the share of the labels that a model was given.
 
 Trade-off: plain PNG files beside the page, without dates inside, so that the same figures give the
 same bytes.
@@ -127,6 +128,20 @@ def plot_ladder(path: Path, rungs: Sequence[dict[str, Any]]) -> None:
     axes.set_ylim(bottom=0.0)
     axes.set_xlabel("texts a second")
     axes.set_ylabel("NDCG@10 by texts alone")
+    _save(figure, path)
+
+
+def plot_labels(path: Path, curves: Mapping[str, Mapping[float, float]]) -> None:
+    """Draw each method's NDCG@10 by texts alone, by the share of the labels that it was given."""
+    figure = Figure(figsize=(7, 4), layout="constrained")
+    axes = figure.add_subplot()
+    for name, curve in curves.items():
+        shares = sorted(curve)
+        axes.plot(shares, [curve[share] for share in shares], marker="o", label=name)
+    axes.set_xscale("log")
+    axes.set_xlabel("share of the labels")
+    axes.set_ylabel("NDCG@10 by texts alone")
+    axes.legend(fontsize="small")
     _save(figure, path)
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from jobs.methods import METHODS, SHAKEN, SHIPPED, page
+from jobs.methods import METHODS, SHAKEN, SHARES, SHIPPED, label_curves, page
 from jobs.settings import Settings
 
 ROWS = {name: settings for group in METHODS.values() for name, settings in group.items()}
@@ -37,3 +37,14 @@ def test_the_page_has_a_line_for_each_row_and_a_table_of_noise() -> None:
     assert "| prefix | 0.1500 | 0.2000 | 1,000,000 | 95 | 1800 | 0.900 |  |  |" in lines
     assert "| adversarial step .1 | 0.3000 | 0.2900 |" in lines
     assert "| pretrained | 0.3000 | 0.2900 |" in lines
+
+
+def test_the_curves_of_little_data_end_with_all_labels() -> None:
+    rows = {
+        name: {"settings": settings, "texts_alone": settings.get("label_share", 1.0) / 10}
+        for name, settings in ROWS.items()
+    }
+    curves = label_curves(rows)
+    assert list(curves) == ["plain", "varied texts", "pseudo-labels"]
+    for curve in curves.values():
+        assert curve == {share: share / 10 for share in (*SHARES, 1.0)}
