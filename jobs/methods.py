@@ -71,8 +71,8 @@ METHODS: dict[str, dict[str, Row]] = {
         },
     },
     "under attack, and against forgetting": {
+        "adversarial step .03": {"adversarial_step": 0.03},
         "adversarial step .1": {"adversarial_step": 0.1},
-        "adversarial step .3": {"adversarial_step": 0.3},
         "typos and truncation": {"augmentations": "typos,truncation"},
         "anchor .1": {"anchor_weight": 0.1},
         "replay 1": {"replay_weight": 1.0},
@@ -87,8 +87,8 @@ METHODS: dict[str, dict[str, Row]] = {
 SHIPPED = {"top layer (default)", "all layers", "lora", "adalora", "prefix", "adapters"}
 SHAKEN = {
     "top layer (default)",
+    "adversarial step .03",
     "adversarial step .1",
-    "adversarial step .3",
     "typos and truncation",
 }
 
