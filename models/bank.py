@@ -20,6 +20,7 @@ from models.dataset import Factors, Rows
 from models.encoder import FrozenTrunk
 from models.losses import (
     LossMix,
+    Ranking,
     RankingLoss,
     cosine_alignment,
     distillation_loss,
@@ -174,9 +175,9 @@ class FinetunedModel(nn.Module):
             terms["distillation"] = distillation_loss(self.student(texts), self.teacher[rows])
         if "ranking" in wanted:
             targets = batch["target_users"], rows[batch["target_places"]]
-            terms["ranking"] = batch["share_of_ranking"] * self.ranking_loss(
-                users, ranking, self.towers.temperature, batch["taken"] | self.probe, *targets
-            )
+            taken = batch["taken"] | self.probe
+            asked = Ranking(users, ranking, self.towers.temperature, taken, *targets)
+            terms["ranking"] = batch["share_of_ranking"] * self.ranking_loss(asked)
         if {"interest", "rating"} & set(wanted):
             scores = (users[pair_users] * ranking[rows[places]]).sum(dim=1)
             levels = batch["user_levels"][pair_users]

@@ -9,32 +9,57 @@ ones, chosen on validation, are the default.
 """
 
 from collections.abc import Callable, Mapping
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-RankingLoss = Callable[[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor], Tensor]
 
-
-def ranking_softmax(
-    users: Tensor,
-    items: Tensor,
-    temperature: Tensor,
-    taken: Tensor,
-    target_users: Tensor,
-    target_items: Tensor,
-) -> Tensor:
-    """Return the cross-entropy of each target against the whole catalogue.
+class Ranking(NamedTuple):
+    """What a ranking loss is taken of; users count alike, however many targets they have.
 
     `users` [b, d] and `items` [n, d] are factors, scores their products times `temperature`;
-    `taken` [b, n] true where the user has the item already, which then doesn't compete;
-    `target_users`, `target_items` [m] the positives. Users count alike, however many targets they
-    have.
+    `taken` [b, n] is true where the user has the item already, which then doesn't compete;
+    `target_users`, `target_items` [m] are the positives.
     """
-    scores = (users @ items.T) * temperature
-    log_probability = nn.functional.log_softmax(scores.masked_fill(taken, -torch.inf), dim=1)
-    losses = -log_probability[target_users, target_items]
-    return _mean_of_users(losses, target_users, len(users))
+
+    users: Tensor
+    items: Tensor
+    temperature: Tensor
+    taken: Tensor
+    target_users: Tensor
+    target_items: Tensor
+
+    def against(self, drawn: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return scores of the targets [m] and, for their users, of the items `drawn` [s], [m, s].
+
+        Also which of those don't compete [m, s]: what the user has, and the target itself.
+        """
+        asked = self.users[self.target_users]
+        own = (asked * self.items[self.target_items]).sum(dim=1) * self.temperature
+        others = asked @ self.items[drawn].T * self.temperature
+        same = drawn == self.target_items[:, None]
+        return own, others, self.taken[self.target_users][:, drawn] | same
+
+    def mean(self, losses: Tensor) -> Tensor:
+        """Return the mean over users of the mean of each one's `losses` [m]."""
+        losses = losses.float()  # a narrower type where the products are
+        total, count = (
+            torch.zeros(len(self.users), device=losses.device).index_add(0, self.target_users, some)
+            for some in (losses, torch.ones_like(losses))
+        )
+        return (total / count.clamp(min=1)).sum() / (count > 0).sum().clamp(min=1)
+
+
+RankingLoss = Callable[[Ranking], Tensor]
+
+
+def ranking_softmax(ranking: Ranking) -> Tensor:
+    """Return the cross-entropy of each target against the whole catalogue."""
+    scores = (ranking.users @ ranking.items.T) * ranking.temperature
+    scores = scores.masked_fill(ranking.taken, -torch.inf)
+    log_probability = nn.functional.log_softmax(scores, dim=1)
+    return ranking.mean(-log_probability[ranking.target_users, ranking.target_items])
 
 
 class SampledSoftmax:
@@ -48,26 +73,15 @@ class SampledSoftmax:
         self._shares = (popularity + 1.0) / (popularity + 1.0).sum()
         self._count = count
 
-    def __call__(
-        self,
-        users: Tensor,
-        items: Tensor,
-        temperature: Tensor,
-        taken: Tensor,
-        target_users: Tensor,
-        target_items: Tensor,
-    ) -> Tensor:
-        """Return what `ranking_softmax` estimates, of the same arguments."""
-        shares = self._shares.to(users.device)
+    def __call__(self, ranking: Ranking) -> Tensor:
+        """Return what `ranking_softmax` estimates."""
+        shares = self._shares.to(ranking.users.device)
         drawn = torch.multinomial(shares, self._count, replacement=True)
         correction = (shares * self._count).log()
-        own, others, excluded = _against(
-            drawn, users, items, temperature, taken, target_users, target_items
-        )
+        own, others, excluded = ranking.against(drawn)
         others = (others - correction[drawn]).masked_fill(excluded, -torch.inf)
         logits = torch.cat([own[:, None], others], dim=1)
-        losses = -nn.functional.log_softmax(logits, dim=1)[:, 0]
-        return _mean_of_users(losses, target_users, len(users))
+        return ranking.mean(-nn.functional.log_softmax(logits, dim=1)[:, 0])
 
 
 class GeneralisedBce:
@@ -84,23 +98,13 @@ class GeneralisedBce:
         rate = self._count / (items - 1)
         self._power = rate * (self.CALIBRATION * (1.0 - 1.0 / rate) + 1.0 / rate)
 
-    def __call__(
-        self,
-        users: Tensor,
-        items: Tensor,
-        temperature: Tensor,
-        taken: Tensor,
-        target_users: Tensor,
-        target_items: Tensor,
-    ) -> Tensor:
-        """Return the loss for the arguments of `ranking_softmax`."""
-        drawn = torch.randint(self._items, (self._count,), device=users.device)
-        own, others, excluded = _against(
-            drawn, users, items, temperature, taken, target_users, target_items
-        )
+    def __call__(self, ranking: Ranking) -> Tensor:
+        """Return the loss."""
+        drawn = torch.randint(self._items, (self._count,), device=ranking.users.device)
+        own, others, excluded = ranking.against(drawn)
         against = nn.functional.softplus(others).masked_fill(excluded, 0.0).sum(dim=1)
         losses = -self._power * nn.functional.logsigmoid(own) + against
-        return _mean_of_users(losses / self._count, target_users, len(users))
+        return ranking.mean(losses / self._count)
 
 
 def likeness_loss(vectors: Tensor, teacher: Tensor) -> Tensor:
@@ -163,29 +167,3 @@ class LossMix(nn.Module):
                 weighted = torch.exp(-spread) * weighted + spread
             total = total + weighted
         return total
-
-
-def _against(
-    drawn: Tensor,
-    users: Tensor,
-    items: Tensor,
-    temperature: Tensor,
-    taken: Tensor,
-    target_users: Tensor,
-    target_items: Tensor,
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Return scores of the targets [m] and, for their users, of the items `drawn` [s], [m, s].
-
-    Also which of those don't compete [m, s]: what the user has, and the target itself.
-    """
-    asked = users[target_users]
-    own = (asked * items[target_items]).sum(dim=1) * temperature
-    others = asked @ items[drawn].T * temperature
-    return own, others, taken[target_users][:, drawn] | (drawn == target_items[:, None])
-
-
-def _mean_of_users(losses: Tensor, users: Tensor, n_users: int) -> Tensor:
-    losses = losses.float()  # a narrower type where the products are
-    total = torch.zeros(n_users, device=losses.device).index_add(0, users, losses)
-    count = torch.zeros(n_users, device=losses.device).index_add(0, users, torch.ones_like(losses))
-    return (total / count.clamp(min=1)).sum() / (count > 0).sum().clamp(min=1)

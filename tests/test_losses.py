@@ -8,6 +8,7 @@ import torch
 from models.losses import (
     GeneralisedBce,
     LossMix,
+    Ranking,
     SampledSoftmax,
     cosine_alignment,
     distillation_loss,
@@ -24,23 +25,24 @@ def test_ranking_softmax_leaves_out_what_is_taken_and_counts_users_alike() -> No
     asked = torch.tensor([0, 0, 1]), torch.tensor([0, 1, 0])
     # user 0: two targets of probability 1/2; user 1: one of probability 3/5
     expected = (math.log(2.0) + math.log(5.0 / 3.0)) / 2
-    loss = ranking_softmax(factors, items, torch.tensor(1.0), taken, *asked)
+    loss = ranking_softmax(Ranking(factors, items, torch.tensor(1.0), taken, *asked))
     assert float(loss) == pytest.approx(expected)
 
 
-def sampled_case() -> tuple[torch.Tensor, ...]:
+def sampled_case() -> Ranking:
     torch.manual_seed(0)
     users, items = torch.randn(4, 3), torch.randn(30, 3)
     taken = torch.zeros(4, 30, dtype=torch.bool)
     taken[:, :5] = True
-    return users, items, torch.tensor(1.0), taken, torch.arange(4), torch.arange(10, 14)
+    targets = torch.arange(4), torch.arange(10, 14)
+    return Ranking(users, items, torch.tensor(1.0), taken, *targets)
 
 
 def test_sampled_softmax_estimates_the_full_one_whatever_is_drawn_often() -> None:
     case = sampled_case()
-    whole = float(ranking_softmax(*case))
+    whole = float(ranking_softmax(case))
     for popularity in (torch.ones(30), torch.arange(30.0) ** 2):
-        drawn = [float(SampledSoftmax(popularity, 2000)(*case)) for _ in range(20)]
+        drawn = [float(SampledSoftmax(popularity, 2000)(case)) for _ in range(20)]
         assert sum(drawn) / len(drawn) == pytest.approx(whole, abs=0.02)
 
 
@@ -48,10 +50,9 @@ def test_gbce_is_the_mean_of_positive_and_negatives_with_the_positive_tempered()
     users, items = torch.ones(1, 1), torch.tensor([[2.0], [-1.0]])
     taken = torch.tensor([[False, False]])
     target = torch.tensor([0]), torch.tensor([0])
+    case = Ranking(users, items, torch.tensor(1.0), taken, *target)
     loss = GeneralisedBce(items=2, count=1)  # every item is drawn: calibration .75 gives power 1
-    found = {
-        round(float(loss(users, items, torch.tensor(1.0), taken, *target)), 4) for _ in range(9)
-    }
+    found = {round(float(loss(case)), 4) for _ in range(9)}
     positive, negative = math.log(1 + math.exp(-2.0)), math.log(1 + math.exp(-1.0))
     # the other item as negative, or the target itself, which doesn't count
     assert found == {round(positive + negative, 4), round(positive, 4)}
