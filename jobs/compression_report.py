@@ -16,6 +16,7 @@ from typing import Any
 
 from jobs.number_choice import Numbers
 from jobs.plots import plot_ladder
+from jobs.reports import table
 from models.parity import Parity
 
 JSON_NAME, PAGE_NAME, PLOT_NAME = "compression.json", "compression.md", "compression.png"
@@ -64,15 +65,17 @@ def write_compression(
 def _sections(
     version: str, rows: Sequence[dict[str, Any]], tried: Sequence[Numbers], parity: Parity
 ) -> list[str]:
+    header = ["stage", "encoder", "texts a second", "speed-up", "NDCG@10", "top-10 overlap"]
     lines = [
-        "| stage | encoder | texts a second | speed-up | NDCG@10 | top-10 overlap |",
-        "| --- | ---: | ---: | ---: | ---: | ---: |",
-        *(
-            f"| {row['name'].replace('_', ' ')} | {row['bytes'] / 1e6:.1f} MB "
-            f"| {row['texts_per_second']:.0f} | {row['speedup']:.1f} "
-            f"| {row['ndcg@10']:.4f} | {row['overlap@10']:.1%} |"
-            for row in rows
-        ),
+        [
+            row["name"].replace("_", " "),
+            f"{row['bytes'] / 1e6:.1f} MB",
+            f"{row['texts_per_second']:.0f}",
+            f"{row['speedup']:.1f}",
+            f"{row['ndcg@10']:.4f}",
+            f"{row['overlap@10']:.1%}",
+        ]
+        for row in rows
     ]
     how = (
         f"Model version: `{version}`. Speed: one text at a time, {os.cpu_count()} threads, tokens "
@@ -82,7 +85,7 @@ def _sections(
     return [
         "# Compression",
         how,
-        "\n".join(lines),
+        table(header, lines),
         f"![Quality against speed]({PLOT_NAME})",
         *_numbers(tried),
         "## Parity gate",
@@ -94,13 +97,9 @@ def _sections(
 def _numbers(tried: Sequence[Numbers]) -> list[str]:
     if not tried:
         return []
+    header = ["numbers", "encoder", "texts a second", "cosine to fp32"]
     lines = [
-        "| numbers | encoder | texts a second | cosine to fp32 |",
-        "| --- | ---: | ---: | ---: |",
-        *(
-            f"| {one.kind} | {one.size / 1e6:.1f} MB | {one.texts_per_second:.0f} "
-            f"| {one.cosine:.4f} |"
-            for one in tried
-        ),
+        [one.kind, f"{one.size / 1e6:.1f} MB", f"{one.texts_per_second:.0f}", f"{one.cosine:.4f}"]
+        for one in tried
     ]
-    return ["## Numbers, on the device that scores", "\n".join(lines)]
+    return ["## Numbers, on the device that scores", table(header, lines)]

@@ -82,7 +82,8 @@ METHODS: dict[str, dict[str, Row]] = {
         for share in SHARES
         for name, method in LITTLE_DATA.items()
     }
-    | {"100% of the labels, varied texts": VARIED, "100% of the labels, pseudo-labels": SURE},
+    # all labels, plain, is the default
+    | {f"100% of the labels, {name}": method for name, method in LITTLE_DATA.items() if method},
 }
 SHIPPED = {"top layer (default)", "all layers", "lora", "adalora", "prefix", "adapters"}
 SHAKEN = {

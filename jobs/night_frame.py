@@ -24,6 +24,7 @@ from jobs.incremental import Kept
 from jobs.night_files import FILES_SCHEMA, Destination, written
 from jobs.night_rows import (
     COLUMNS,
+    ENTRY,
     fresh_rows,
     kept_rows,
     read_item_ids,
@@ -37,7 +38,6 @@ from models.dataset import tie_order
 from models.night import Lists, NightPlan, Users, top_lists
 
 _USERS_PER_TASK, _TASKS_PER_CORE, _USERS_PER_FILE = 5_000, 8, 50_000
-_ENTRY = ("user_id", "rank", "item_id", "score", "reason")
 
 
 def tasks(users: int, cores: int) -> int:
@@ -86,7 +86,7 @@ def user_rows(
     if only is not None:
         rows = rows.join(only, "user_id", "left_semi")
     if kept is not None:
-        rows = rows.unionByName(kept.select(*_ENTRY), allowMissingColumns=True)
+        rows = rows.unionByName(kept.select(*ENTRY), allowMissingColumns=True)
     order = ["user_id", "ts", "tie", *(["rank"] if kept is not None else [])]
     return rows.repartition(partitions, "user_id").sortWithinPartitions(*order)
 
@@ -147,7 +147,7 @@ def written_lists(
                 found = lists(users)
                 yield fresh_rows(users, found, item_ids, to.model_version)
                 if len(found.users) < len(users.ids):
-                    yield kept_rows(some, found, to.model_version)
+                    yield kept_rows(some, users, found, to.model_version)
                 seen, scored = seen + len(users.ids), scored + len(found.users)
 
         yield from written(tables(), to)

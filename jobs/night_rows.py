@@ -22,10 +22,10 @@ from models.dataset import History, Rows
 from models.night import Lists, Users
 
 _TABLE = TABLES[RECOMMENDATIONS_STAGED]
+ENTRY = ["user_id", "rank", "item_id", "score", "reason"]
 COLUMNS = pa.schema([one for one in _TABLE.arrow_schema if one.name not in _TABLE.partition_by])
 _ITEM_IDS = "item_ids.arrow"
 _EVENT = ["item_row", "value", "ts"]
-_ENTRY = ["user_id", "rank", "item_id", "score", "reason"]
 _MICROSECONDS_IN_A_SECOND = 1e6
 
 
@@ -66,7 +66,7 @@ def users_of(rows: pa.Table, k: int) -> Users:
     A list with a k-th entry is their floor.
     """
     ids, ends = _runs(rows["user_id"].combine_chunks())
-    owners = _owners(ends)
+    owners = np.repeat(np.arange(len(ids)), np.diff(ends, prepend=0))
     events = rows.select(_EVENT).filter(rows["item_row"].is_valid())
     bounds = np.searchsorted(owners[_there(rows, "item_row")], np.arange(len(ids) + 1))
     item = _flat(events, "item_row").astype(np.int64)
@@ -102,11 +102,12 @@ def fresh_rows(users: Users, lists: Lists, item_ids: "pa.Array[Any]", version: s
     )
 
 
-def kept_rows(rows: pa.Table, lists: Lists, version: str) -> pa.Table:
-    """Return those of `rows` that are lists, kept by the users who aren't among `lists`."""
-    _, ends = _runs(rows["user_id"].combine_chunks())
-    stays = _there(rows, "rank") & ~np.isin(_owners(ends), lists.users)
-    user, rank, item, score, reason = rows.select(_ENTRY).filter(pa.array(stays)).columns
+def kept_rows(rows: pa.Table, users: Users, lists: Lists, version: str) -> pa.Table:
+    """Return those of the `rows` of `users` that are lists, of who isn't among `lists`."""
+    ranked = pa.array(users.ids, pa.string()).take(lists.users)
+    keeps = pc.invert(pc.is_in(rows["user_id"], value_set=ranked))
+    kept = rows.select(ENTRY).filter(pc.and_(rows["rank"].is_valid(), keeps))
+    user, rank, item, score, reason = kept.columns
     return _rows(user, rank, item, score, reason, version)
 
 
@@ -115,11 +116,6 @@ def _runs(ids: "pa.Array[Any]") -> "tuple[pa.Array[Any], Rows]":
     changes = np.asarray(pc.not_equal(ids[1:], ids[:-1]))
     ends = np.append(np.flatnonzero(changes) + 1, len(ids))
     return ids.take(pa.array(ends - 1)), ends
-
-
-def _owners(ends: Rows) -> Rows:
-    """Return the user of each row, as a place among the users, by where the rows of each end."""
-    return np.repeat(np.arange(len(ends)), np.diff(ends, prepend=0))
 
 
 def _there(rows: pa.Table, name: str) -> NDArray[np.bool_]:
