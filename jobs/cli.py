@@ -96,6 +96,7 @@ verb(
     "Point the view at an earlier night.",
     click.Option(["--to"], help="Night, YYYY-MM-DD. [default: the one before]"),
 )
+verb("maintain", "Remove old nights, join small files and delete what nobody reads.")
 verb(
     "active-learning",
     "Choose the pairs whose labels would teach most; `ingest active_learning` takes them back.",

@@ -19,6 +19,7 @@ FORM = Path(__file__).resolve().parents[1] / "dags" / "form.json"
 DAG_STEPS = {
     "retrain": ("ingest", "train", "export", "evaluate", "promote"),
     "nightly": ("ingest", "score", "publish"),
+    "maintain": ("maintain",),
 }
 PLACES = frozenset({"warehouse", "reports", "mlflow_tracking_uri", "spark_master", "spark_memory"})
 SCHEMA_KEYS = (

@@ -10,8 +10,9 @@
   the k-th score of every other user (`models.entrants`).
 - All others' rows are copied.
 - Everything else is a full night: another model or k, a table without a change feed of all
-  versions in between, so many changed items that a list holds one of them on average, and any
-  changed item on a GPU, where the bits of a score depend on the item's place among the others.
+  versions in between (a VACUUM may have taken files of it), so many changed items that a list
+  holds one of them on average, and any changed item on a GPU, where the bits of a score depend on
+  the item's place among the others.
 
 Trade-off: the ids of the users to score pass through the driver.
 """
@@ -119,7 +120,11 @@ def _changed_items(
     if not ids:
         return CatalogueChanges()
     version = night.inputs[ITEMS]
-    before = read_items(warehouse, earlier.inputs[ITEMS], ids)
+    try:
+        before = read_items(warehouse, earlier.inputs[ITEMS], ids)
+    except FileNotFoundError as error:
+        LOGGER.info("the items of night %s are gone: %s", earlier.run_date, error)
+        return None
     found = changes(before, read_items(warehouse, version, ids), known)
     moved = max(len(found.entering), len(found.leaving))
     # spread evenly, moved * k / items of them are in a list: from one on most lists change

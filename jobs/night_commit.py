@@ -6,7 +6,7 @@
 - What a night was made of travels with the commit, and is read back: it must be the newest.
 
 Trade-off: files are written before anybody knows whether they count. Those of a job that failed
-or was killed lie in the night's folder, in no version of the table, until VACUUM takes them.
+or was killed lie in the night's folder, in no version of the table, until `maintain` takes them.
 """
 
 import datetime as dt

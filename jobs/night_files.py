@@ -7,7 +7,7 @@
   partition.
 - Delta enforces a table's CHECKs in what writes through it, which this doesn't: every row is
   checked here, before its file is closed.
-- An attempt that fails removes its file. One that is killed can't: VACUUM does.
+- An attempt that fails removes its file. One that is killed can't: `maintain` does.
 
 Trade-off: executors reach the table through pyarrow's file systems, with credentials of their
 own, as the driver does through delta-rs; Spark's settings for object stores count for nothing.

@@ -73,15 +73,22 @@ def staged_night(warehouse: Warehouse, run_date: dt.date) -> tuple[StagedNight, 
 
 
 def staged_nights(warehouse: Warehouse) -> list[StagedNight]:
-    """Return what each night was made of when it was staged last."""
+    """Return what each night that is still there was made of when it was staged last."""
     if not warehouse.exists(RECOMMENDATIONS_STAGED):
         return []
+    table = DeltaTable(warehouse.path(RECOMMENDATIONS_STAGED))
+    there = nights_in(table)
     found: dict[dt.date, StagedNight] = {}
-    for commit in DeltaTable(warehouse.path(RECOMMENDATIONS_STAGED)).history():
+    for commit in table.history():
         night = _staged_by(commit.get("userMetadata"))
-        if night is not None:
+        if night is not None and night.run_date in there:
             found.setdefault(night.run_date, night)
     return list(found.values())
+
+
+def nights_in(table: DeltaTable) -> set[dt.date]:
+    """Return the nights that a table partitioned by them has rows of."""
+    return {dt.date.fromisoformat(partition["run_date"]) for partition in table.partitions()}
 
 
 def _staged_by(metadata: object) -> StagedNight | None:

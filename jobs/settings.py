@@ -152,6 +152,10 @@ class Settings(TrainingSettings, _Data):
         "auto", "Where scoring runs; auto takes CUDA where it works, else the CPU.",
         "export", "score",
     )  # fmt: skip
+    # maintain
+    keep_days: int = setting(
+        30, "Days that nights and older versions of tables are kept.", "maintain", ge=7, le=3650
+    )
 
     @classmethod
     def names_for(cls, step: str) -> list[str]:

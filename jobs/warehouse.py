@@ -80,14 +80,14 @@ class Warehouse:
         """Return the values of a text `column` in rows changed after version `since`, to `until`.
 
         By Delta's change feed: rows inserted, updated and deleted. None where the table has no
-        feed of all these versions.
+        feed of all these versions, or where a VACUUM has taken files of it.
         """
         if since == until:
             return set()
         try:
             feed = self._open(name, until).load_cdf(since + 1, until, columns=[column])
             return {str(value) for value in pa.table(feed.read_all())[column].to_pylist()}
-        except DeltaError as error:
+        except Exception as error:  # noqa: BLE001  (what deltalake raises for a file that is gone)
             LOGGER.info("no change feed of %s from version %d to %d: %s", name, since, until, error)
             return None
 

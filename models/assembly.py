@@ -114,6 +114,11 @@ def _learnable(task: TrainingTask, weights: dict[str, float]) -> dict[str, float
 
 
 def _ranking_loss(train: Interactions, losses: LossOptions) -> RankingLoss:
+    if losses.ranking_loss != "softmax" and not losses.ranking_weight:
+        raise InputError(
+            f"setting `ranking_loss`: {losses.ranking_loss} counts for nothing while "
+            "`ranking_weight` is 0"
+        )
     if losses.ranking_loss == "sampled_softmax":
         counts = np.bincount(train.item, minlength=train.n_items)
         return SampledSoftmax(torch.from_numpy(counts).float(), losses.negatives)

@@ -24,6 +24,7 @@ EDGES = {
         "promote": [],
     },
     "nightly": {"ingest": ["score"], "score": ["publish"], "publish": []},
+    "maintain": {"maintain": []},
 }
 HOSTILE = """$(touch pwned) `touch pwned` "; touch pwned; ' {{ 7 * 7 }} \u00e9\U0001f3ac
 --config /etc/passwd"""
@@ -95,6 +96,7 @@ GOOD_RUNS: list[tuple[str, dict[str, Any]]] = [
     ("retrain", {"source": HOSTILE, "encoder": HOSTILE, "epochs": 3, "warmup_share": 0.0}),
     ("nightly", {"run_date": "2026-02-28"}),
     ("nightly", {}),
+    ("maintain", {"keep_days": 60}),
 ]
 BAD_RUNS: list[tuple[str, dict[str, Any], str]] = [
     ("retrain", {"epochs": 0}, "param epochs: 0 is less than the minimum of 1"),
@@ -156,6 +158,7 @@ def test_schedules_never_catch_up_nor_overlap(found: dict[str, Any]) -> None:
 
 def test_writers_and_trainings_take_their_turn(found: dict[str, Any]) -> None:
     pools = {name: {t: v["pool"] for t, v in dag["tasks"].items()} for name, dag in found.items()}
+    assert pools["maintain"] == {"maintain": "delta_writer"}
     assert pools["nightly"] == dict.fromkeys(("ingest", "score", "publish"), "delta_writer")
     assert pools["retrain"]["ingest"] == "delta_writer"
     assert pools["retrain"]["train"] == "gpu"
@@ -234,7 +237,9 @@ def test_values_reach_the_commands_as_they_are(answers: tuple[list[str], list[An
         "NIGHTRANK_ENCODER": HOSTILE, "NIGHTRANK_EPOCHS": "3", "NIGHTRANK_WARMUP_SHARE": "0.0",
     }  # fmt: skip
     bigger = configured | {"NIGHTRANK_SPARK_MEMORY": "2g"}
-    assert [settings for _, _, settings in calls] == ([form] * 5 + [bigger] * 4 + [configured] * 4)
+    assert [settings for _, _, settings in calls] == [
+        *[form] * 5, *[bigger] * 4, *[configured] * 4, configured | {"NIGHTRANK_KEEP_DAYS": "60"},
+    ]  # fmt: skip
     question = ["nightrank", "show-config", "--json"]
     words = [call for call, _, _ in calls if call != question]
     assert words[:6] == [
@@ -247,11 +252,12 @@ def test_values_reach_the_commands_as_they_are(answers: tuple[list[str], list[An
     assert words[6][-2:] == [str(PROJECT / "jobs" / "score.py"), "--run-date=2026-02-28"]
     assert words[7] == ["nightrank", "publish", "--run-date=2026-02-28"]
     assert words[9][-1] == words[10][-1]
+    assert words[11] == ["nightrank", "maintain"]
     assert not list(PROJECT.glob("pwned"))
 
 
 def test_a_wrong_field_is_refused_before_any_command(answers: tuple[list[str], list[Any]]) -> None:
     ends, calls = answers
-    assert len(calls) == 13
+    assert len(calls) == 14
     for end, (_, _, expected) in zip(ends[len(GOOD_RUNS) :], BAD_RUNS, strict=True):
         assert expected in end

@@ -247,6 +247,7 @@ def test_labels_of_one_kind_teach_ranking_alone(
         ({"checkpointing": True, "tuning": "prefix"}, "setting `checkpointing`: a prefix"),
         ({"sharding": True}, "setting `sharding`: it needs `processes` of at least 2"),
         ({"adversarial_step": 0.1, "tuned_layers": 0}, "setting `adversarial_step`: it needs"),
+        ({"ranking_loss": "gbce", "ranking_weight": 0.0}, "setting `ranking_loss`: gbce counts"),
         ({"tracking": "wandb"}, "setting `tracking`: wandb isn't installed"),
         ({"teacher_encoder": "/nowhere"}, "setting `teacher_encoder`: '/nowhere' can't be loaded"),
         ({"augmentations": "shout"}, "setting `augmentations`: 'shout' is none of"),

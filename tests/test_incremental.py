@@ -9,12 +9,13 @@ from typing import Any
 import pyarrow as pa
 import pytest
 import toy_version
+from deltalake import DeltaTable
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from pyspark.sql import SparkSession
 
-from jobs import score
+from jobs import maintain, score
 from jobs.delta_merge import merge
 from jobs.settings import Settings
 from jobs.tables import INTERACTIONS, ITEMS, RECOMMENDATIONS_STAGED, TABLES, USERS
@@ -236,3 +237,39 @@ def test_everybody_is_scored_where_lists_can_change_for_all(
         )
         change(spark, settings, INTERACTIONS, [event("7", "9")])
     assert score.run(settings, date)["users_scored"] == 61
+
+
+def test_lists_are_kept_over_maintenance(copy: Settings, spark: SparkSession) -> None:
+    """Joined files tell no change; what was a change before still is one."""
+    change(spark, copy, INTERACTIONS, [event("7", "8")])
+    change(spark, copy, ITEMS, [{**items(copy)[KNOWN], "title": "Doctor"}])
+    joined = maintain.run(copy)["tables"]
+    assert joined[INTERACTIONS]["joined"] > joined[INTERACTIONS]["into"] > 0
+    events = Warehouse(copy.warehouse).read(INTERACTIONS).to_pylist()
+    seen = {row["user_id"] for row in events if row["item_id"] == KNOWN}
+    assert in_both_ways(copy)["users_scored"] == len(seen | {"7"}) < 61
+
+
+@pytest.mark.parametrize("name", [INTERACTIONS, ITEMS])
+def test_everybody_is_scored_where_a_vacuum_took_what_was(
+    copy: Settings, spark: SparkSession, name: str
+) -> None:
+    """A file of its change feed, or the items as they were."""
+    table = Warehouse(copy.warehouse).path(name)
+    row = items(copy)[KNOWN]
+    if name == INTERACTIONS:
+        change(spark, copy, INTERACTIONS, [event("7", "8")])
+        change(spark, copy, INTERACTIONS, [event("7", "8", 1.0)])
+        assert vacuum(table)
+    else:  # joining two files tells no change: the feed begins after it, and is whole
+        change(spark, copy, ITEMS, [{"item_id": "new", "title": "New", "available": True, **NEW}])
+        score.run(copy, FIRST)
+        maintain.run(copy)
+        assert vacuum(table)
+        change(spark, copy, ITEMS, [{**row, "title": "Renamed"}])
+    assert score.run(copy, SECOND)["users_scored"] == 61
+
+
+def vacuum(table: str) -> list[str]:
+    """Delete at once what the newest version doesn't have."""
+    return DeltaTable(table).vacuum(0, dry_run=False, enforce_retention_duration=False, full=True)
