@@ -12,7 +12,7 @@ from jobs.cli import cli, main
 PROJECT = Path(__file__).parents[1]
 VERBS = {
     *("ingest", "train", "export", "evaluate", "promote", "score", "publish", "rollback"),
-    *("tune", "active-learning", "sql", "models", "show-config"),
+    *("maintain", "tune", "active-learning", "sql", "models", "show-config"),
 }
 
 
