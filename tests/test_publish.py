@@ -53,6 +53,16 @@ def test_a_later_night_takes_over_and_the_earlier_one_stays(settings: Settings) 
     assert sql.run(settings, "SELECT count(*) FROM recommendations")["rows"] == [[6]]
 
 
+def test_a_night_without_rows_is_no_night(settings: Settings) -> None:
+    warehouse = Warehouse(settings.warehouse)
+    stage(warehouse, RIGHT)
+    publish.run(settings, "2026-01-05")
+    stage(warehouse, [])
+    with pytest.raises(InputError, match="night 2026-01-05 isn't staged: run `nightrank score"):
+        publish.run(settings, "2026-01-05")
+    assert visible(settings) == [list(row) for row in RIGHT]
+
+
 def changed(place: int, *row: object) -> Callable[[], list[Row]]:
     return lambda: [*RIGHT[:place], row, *RIGHT[place + 1 :]]  # type: ignore[list-item]
 
@@ -60,7 +70,6 @@ def changed(place: int, *row: object) -> Callable[[], list[Row]]:
 @pytest.mark.parametrize(
     ("rows", "expected"),
     [
-        (list, "it has no rows"),
         (changed(0, "ada", 1, "a", 0.5), "1 items that the user has seen (user 'ada, item a')"),
         (changed(0, "ada", 1, "c", 0.5), "1 items that aren't available (user 'ada, item c')"),
         (changed(0, "ada", 1, "z", 0.5), "1 items that aren't available (user 'ada, item z')"),
