@@ -20,10 +20,9 @@ from deltalake import DeltaTable
 from jobs.lineage import recorded
 from jobs.nights import nights_in
 from jobs.settings import Settings
-from jobs.tables import RECOMMENDATIONS, RECOMMENDATIONS_STAGED, TABLES
+from jobs.tables import RECOMMENDATIONS, RECOMMENDATIONS_STAGED
 from jobs.views import connect, visible_night
 from jobs.warehouse import Warehouse
-from models.errors import InputError
 
 # what Delta itself goes by when it, or somebody's own VACUUM, cleans the table
 RETENTION = ("delta.logRetentionDuration", "delta.deletedFileRetentionDuration")
@@ -47,11 +46,7 @@ def run(settings: Settings) -> dict[str, Any]:
     start = time.monotonic()
     warehouse = Warehouse(settings.warehouse)
     with recorded(settings, "maintain") as record:
-        names = [name for name in TABLES if warehouse.exists(name)]
-        if not names:
-            raise InputError(
-                f"no tables under {warehouse.root}: run `nightrank ingest SOURCE` first"
-            )
+        names = warehouse.tables()
         record.inputs = {name: warehouse.version(name) for name in names}
         done = {name: _maintain(warehouse, name, settings.keep_days) for name in names}
     lines = [

@@ -25,17 +25,17 @@ def run(settings: Settings, to: str | None = None) -> dict[str, Any]:
     """
     wanted = None if to is None else parse_night(to, "--to")
     warehouse = Warehouse(settings.warehouse)
-    with connect(warehouse) as tables:
-        current = visible_night(tables)
-        if current is None:
-            raise InputError("no night is published yet: run `nightrank publish` first")
+    warehouse.tables()  # refuses a folder without any before the lock makes one
     # until the run is recorded, so that `maintain` doesn't remove the night in between
     with warehouse.lock(RECOMMENDATIONS), recorded(settings, "rollback", wanted) as record:
         with connect(warehouse) as tables:
+            current = visible_night(tables)
             rows = tables.sql(
                 f"SELECT run_date, max_by(model_version, rank), count(*) FROM {RECOMMENDATIONS} "
                 "GROUP BY run_date ORDER BY run_date"
             ).fetchall()
+        if current is None:
+            raise InputError("no night is published yet: run `nightrank publish` first")
         nights = {date: (version, count) for date, version, count in rows}
         earlier = [date for date in nights if date < current]
         if wanted is None and not earlier:

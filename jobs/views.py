@@ -29,7 +29,6 @@ from jobs.tables import (
     TABLES,
 )
 from jobs.warehouse import Warehouse
-from models.errors import InputError
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -62,9 +61,7 @@ def connect(
     """
     pinned = versions or {}
     names = [RUNS, *(name for name in TABLES if name != RUNS)]  # the pointer before its target
-    existing = [name for name in names if warehouse.exists(name)]
-    if not existing:
-        raise InputError(f"no tables under {warehouse.root}: run `nightrank ingest SOURCE` first")
+    existing = warehouse.tables()
     connection = duckdb.connect()
     try:
         connection.execute("SET TimeZone = 'UTC'")

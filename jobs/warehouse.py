@@ -57,6 +57,13 @@ class Warehouse:
         """Return whether the table `name` has been made."""
         return DeltaTable.is_deltatable(self.path(name))
 
+    def tables(self) -> list[str]:
+        """Return the names of the tables that have been made; InputError where there is none."""
+        found = [name for name in TABLES if self.exists(name)]
+        if not found:
+            raise InputError(f"no tables under {self.root}: run `nightrank ingest SOURCE` first")
+        return found
+
     def version(self, name: str) -> int:
         """Return the newest version of the table `name`; InputError when it is absent."""
         return self._open(name, None).version()
