@@ -1,10 +1,10 @@
-"""A tiny warehouse of three items and staged nights of two users, for the tests of publishing."""
+"""A tiny warehouse of three items and staged nights of two users, for the tests of publishing and upkeep."""
 
 import datetime as dt
 from typing import Any
 
 import pyarrow as pa
-from deltalake import CommitProperties, write_deltalake
+from deltalake import CommitProperties, DeltaTable, write_deltalake
 
 from jobs import sql
 from jobs.nights import StagedNight
@@ -61,6 +61,12 @@ def stage(
                 custom_metadata={"userMetadata": StagedNight(night, version, 2, inputs).metadata()}
             ),
         )
+
+
+def vacuum(warehouse: Warehouse, name: str) -> list[str]:
+    """Delete at once what the newest version of a table doesn't have; return the files."""
+    table = DeltaTable(warehouse.path(name))
+    return table.vacuum(0, dry_run=False, enforce_retention_duration=False, full=True)
 
 
 def visible(settings: Settings) -> list[list[object]]:

@@ -9,11 +9,11 @@ from typing import Any
 import pyarrow as pa
 import pytest
 import toy_version
-from deltalake import DeltaTable
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from pyspark.sql import SparkSession
+from staging import vacuum
 
 from jobs import maintain, score
 from jobs.delta_merge import merge
@@ -255,21 +255,15 @@ def test_everybody_is_scored_where_a_vacuum_took_what_was(
     copy: Settings, spark: SparkSession, name: str
 ) -> None:
     """A file of its change feed, or the items as they were."""
-    table = Warehouse(copy.warehouse).path(name)
-    row = items(copy)[KNOWN]
+    warehouse, row = Warehouse(copy.warehouse), items(copy)[KNOWN]
     if name == INTERACTIONS:
         change(spark, copy, INTERACTIONS, [event("7", "8")])
         change(spark, copy, INTERACTIONS, [event("7", "8", 1.0)])
-        assert vacuum(table)
+        assert vacuum(warehouse, name)
     else:  # joining two files tells no change: the feed begins after it, and is whole
         change(spark, copy, ITEMS, [{"item_id": "new", "title": "New", "available": True, **NEW}])
         score.run(copy, FIRST)
         maintain.run(copy)
-        assert vacuum(table)
+        assert vacuum(warehouse, name)
         change(spark, copy, ITEMS, [{**row, "title": "Renamed"}])
     assert score.run(copy, SECOND)["users_scored"] == 61
-
-
-def vacuum(table: str) -> list[str]:
-    """Delete at once what the newest version doesn't have."""
-    return DeltaTable(table).vacuum(0, dry_run=False, enforce_retention_duration=False, full=True)

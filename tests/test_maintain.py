@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from deltalake import DeltaTable
-from staging import NIGHT, RIGHT, ingest, stage, visible
+from staging import NIGHT, RIGHT, ingest, stage, vacuum, visible
 
 from jobs import maintain, publish, rollback
 from jobs.nights import staged_nights
@@ -138,9 +138,7 @@ def test_no_change_feed_is_told_where_its_files_are_gone(settings: Settings) -> 
     warehouse.replace(USERS, warehouse.read(USERS), "text = 'nurse'")
     version = warehouse.version(USERS)
     assert warehouse.changed(USERS, first, version, "user_id")
-    DeltaTable(warehouse.path(USERS)).vacuum(
-        0, dry_run=False, enforce_retention_duration=False, full=True
-    )
+    assert vacuum(warehouse, USERS)
     assert warehouse.changed(USERS, first, version, "user_id") is None
 
 
