@@ -1,4 +1,4 @@
-"""A tiny warehouse of three items and staged nights of two users, for the tests of publishing and upkeep."""
+"""A tiny warehouse of three items and staged nights of two users, to publish and to maintain."""
 
 import datetime as dt
 from typing import Any
