@@ -24,7 +24,7 @@ airflow: setup  ## Airflow with the DAGs, on localhost
 	@bash scripts/airflow.sh
 
 bench: setup  ## the speed comparisons, into reports/
-	@.venv/bin/python -m jobs.bench && .venv/bin/python -m jobs.bench_training
+	@.venv/bin/python -m jobs.bench.speed && .venv/bin/python -m jobs.bench.training
 
 quality: setup  ## every split, trained for with every seed; DATA and SEEDS choose
 	@bash scripts/quality.sh
@@ -33,7 +33,7 @@ methods: setup  ## every way to fine-tune, beside each other, into reports/metho
 	@bash scripts/methods.sh
 
 form: setup  ## dags/form.json, the fields of a manual run, from the settings
-	@.venv/bin/python -m jobs.form
+	@.venv/bin/python -m jobs.settings.form
 
 lock: setup  ## compile requirements.lock from pyproject.toml
 	@bash scripts/lock.sh

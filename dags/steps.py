@@ -24,7 +24,7 @@ from airflow.sdk import Asset, Context, Param, RetryDecision, RetryPolicy
 from airflow.sdk.exceptions import AirflowFailException
 
 PROJECT = Path(__file__).resolve().parents[1]
-LOG4J = PROJECT / "jobs" / "log4j2.properties"
+LOG4J = PROJECT / "jobs" / "spark" / "log4j2.properties"
 FORMS: dict[str, dict[str, dict[str, Any]]] = json.loads(
     Path(__file__).with_name("form.json").read_text("utf-8")
 )
@@ -168,7 +168,7 @@ def spark_step(dag_id: str, verb: str, **given: Any) -> SparkStep:
     return SparkStep(
         task_id=verb,
         conn_id="spark_default",
-        application=str(PROJECT / "jobs" / f"{verb}.py"),
+        application=str(PROJECT / "jobs" / "steps" / f"{verb}.py"),
         application_args=[f"--run-date={RUN_DATE}"],
         name=f"nightrank-{verb}",
         jars=str(PROJECT / ".deps" / "jars" / "*.jar"),

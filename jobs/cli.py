@@ -16,8 +16,8 @@ from typing import Any
 
 import click
 
-from jobs.settings import Settings
-from jobs.settings_layers import load_settings
+from jobs.settings.layers import load_settings
+from jobs.settings.model import Settings
 from models.errors import InputError
 
 LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
@@ -30,12 +30,12 @@ def cli() -> None:
 
 
 def verb(name: str, help_text: str, *parameters: click.Parameter, module: str = "") -> None:
-    """Add the command `name`, which runs `jobs.<module or name>.run`."""
+    """Add the command `name`, which runs `jobs.steps.<name>.run`."""
 
     def call(config: Path | None, as_json: bool, **given: Any) -> None:
         flags = {key: given.pop(key) for key in Settings.names_for(name)}
         settings = load_settings(config, flags)
-        step = importlib.import_module(f"jobs.{module or name.replace('-', '_')}")
+        step = importlib.import_module(f"jobs.steps.{module or name.replace('-', '_')}")
         show(step.run(settings.values, **given), as_json)
 
     own = [

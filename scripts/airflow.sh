@@ -11,7 +11,7 @@ say() { echo "airflow: $*" >&2; }
 
 surroundings() {
   export PATH="$PWD/.venv/bin:$PATH"
-  JAVA_HOME=$(python -m jobs.java)
+  JAVA_HOME=$(python -m jobs.spark.java)
   export JAVA_HOME
   export SPARK_LOCAL_IP=${SPARK_LOCAL_IP:-127.0.0.1}
   export AIRFLOW_HOME=${AIRFLOW_HOME:-$PWD/.airflow}

@@ -12,7 +12,7 @@ fetch() {
   local sha=$1 group=$2 artifact=$3 version=$4
   # a folder of its own, new for every try: Ivy believes a half-filled cache
   rm -rf .deps/ivy
-  "$(.venv/bin/python -m jobs.java)/bin/java" -jar "$ivy" -warn -cache "$PWD/.deps/ivy/cache" \
+  "$(.venv/bin/python -m jobs.spark.java)/bin/java" -jar "$ivy" -warn -cache "$PWD/.deps/ivy/cache" \
     -dependency "$group" "$artifact" "$version" -notransitive -types jar \
     -retrieve "$PWD/.deps/ivy/[artifact]-[revision].[ext]" >&2
   right "$sha" ".deps/ivy/$artifact-$version.jar"

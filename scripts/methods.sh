@@ -8,4 +8,4 @@ data=${DATA:-ml-100k}
 warehouse=warehouse/methods-$data
 
 .venv/bin/nightrank ingest "$data" --warehouse "$warehouse"
-.venv/bin/python -m jobs.methods reports --warehouse "$warehouse"
+.venv/bin/python -m jobs.bench.methods reports --warehouse "$warehouse"

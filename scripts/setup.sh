@@ -90,11 +90,11 @@ install_packages() {
 }
 
 install_java() {
-  if .venv/bin/python -m jobs.java >/dev/null 2>&1; then
+  if .venv/bin/python -m jobs.spark.java >/dev/null 2>&1; then
     return
   fi
   if can_apt && apt_install openjdk-17-jre-headless &&
-    .venv/bin/python -m jobs.java >/dev/null 2>&1; then
+    .venv/bin/python -m jobs.spark.java >/dev/null 2>&1; then
     return
   fi
   say "installing Java into .deps"
@@ -117,7 +117,7 @@ except Exception as error:
 FETCH
   mv .deps/java-part/* .deps/java
   rmdir .deps/java-part
-  .venv/bin/python -m jobs.java >/dev/null
+  .venv/bin/python -m jobs.spark.java >/dev/null
 }
 
 mkdir -p .deps
@@ -131,5 +131,5 @@ python=$(find_python)
 install_packages "$python"
 install_java
 bash scripts/jars.sh
-.venv/bin/python -m jobs.class_archive ||
+.venv/bin/python -m jobs.spark.class_archive ||
   say "no archive of Java's classes could be made; Spark will start more slowly"

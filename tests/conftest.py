@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 from pyspark.sql import SparkSession
 
-from jobs import ingest
-from jobs.film_facts import package_folder
-from jobs.movielens_source import MovieLens100k
-from jobs.settings import Settings
-from jobs.spark import session
-from jobs.warehouse import Warehouse
+from jobs.settings.model import Settings
+from jobs.sources.film_facts import package_folder
+from jobs.sources.movielens import MovieLens100k
+from jobs.spark.session import open_session
+from jobs.steps import ingest
+from jobs.warehouse.delta import Warehouse
 
 USERS, ITEMS = 60, 300  # the slice: the first so many, by number
 
@@ -22,7 +22,7 @@ USERS, ITEMS = 60, 300  # the slice: the first so many, by number
 @pytest.fixture(scope="session")
 def spark() -> Iterator[SparkSession]:
     """The session that every step takes over: its settings are the defaults."""
-    running = session(Settings(), "tests")
+    running = open_session(Settings(), "tests")
     yield running
     gateway = running.sparkContext._gateway
     running.stop()
@@ -90,7 +90,7 @@ def tiny_encoder(tmp_path_factory: pytest.TempPathFactory) -> str:
     """The folder of a BERT with MiniLM's vocabulary, two small layers and no dropout."""
     from transformers import BertConfig, BertModel, set_seed
 
-    from models.encoder import load_language_model
+    from models.network.encoder import load_language_model
 
     model, tokenizer = load_language_model("all-MiniLM-L6-v2")
     set_seed(0)

@@ -1,0 +1,1 @@
+"""The gate of the export: parity, and the stages of the compression."""

@@ -1,0 +1,64 @@
+"""The rungs of the compression: each stage's encoder, kept until all are measured side by side.
+
+- A stage in between is exported in fp32, so that a rung shows what its stage alone does.
+
+Trade-off: the first and the last rung are always measured; those between cost an export and an
+encoding of the whole corpus each, and are left to the setting `compression_ladder`.
+"""
+
+import os
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from jobs.gate.parity import Gate
+from jobs.reports.compression import Rung
+from models.compression.onnx_export import export_encoder
+from models.compression.throughput import Encode, measure
+from models.data.interactions import Factors
+from models.network.encoder import TextEncoder
+from models.serving.bundle import ENCODER, Bundle, write_manifest
+from models.serving.user_encoder import TextVectors
+
+
+class Ladder:
+    """Collects encoders and their vectors [t, w] of `texts`, then measures them."""
+
+    def __init__(self, gate: Gate, texts: list[str]) -> None:
+        self.threads = os.cpu_count() or 1
+        self.gate = gate
+        self._texts = texts
+        self._encoders: dict[str, Encode] = {}
+        self._sizes: dict[str, int] = {}
+        self._vectors: dict[str, Factors] = {}
+
+    def add(self, name: str, size: int, encode: Encode, vectors: Factors) -> None:
+        """Put up a rung of `size` bytes whose vectors are there already."""
+        self._encoders[name] = encode
+        self._sizes[name] = size
+        self._vectors[name] = vectors
+
+    def add_stage(self, name: str, encoder: TextEncoder) -> None:
+        """Put up a rung for an encoder in PyTorch, as an fp32 graph."""
+        with TemporaryDirectory() as scratch:
+            export_encoder(encoder, Path(scratch), "none")
+            sizes = {"max_tokens": encoder.max_tokens, "text_dim": encoder.width}
+            self.add_version(name, write_manifest(Path(scratch), {"version": name, **sizes}))
+
+    def add_version(self, name: str, bundle: Bundle) -> Factors:
+        """Put up a rung for a version's encoder and return its vectors [t, w] of the texts."""
+        encode = TextVectors(bundle, self.threads).encode
+        vectors = encode(self._texts)
+        self.add(name, bundle.path(ENCODER).stat().st_size, encode, vectors)
+        return vectors
+
+    def measured(self) -> list[Rung]:
+        """Measure all encoders side by side."""
+        found = []
+        for name, speed in measure(self._encoders, self._texts).items():
+            judged = self.gate.by_text(self._vectors[name])
+            ndcg = 0.0 if judged is None else judged.ndcg_shipped
+            overlap = 1.0 if judged is None else judged.overlap
+            found.append(
+                Rung(name, self._sizes[name], speed.texts_per_second, speed.speedup, ndcg, overlap)
+            )
+        return found

@@ -1,0 +1,134 @@
+"""The gate of the export: the shipped encoder against the fine-tuned one on validation users.
+
+- Two questions: the validation part as a night would rank it, and a fifth of the known items by
+  their texts alone, where the encoder does all the work.
+- A loss over `parity_tolerance` in either is refused, with the table.
+"""
+
+import json
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from jobs.settings.model import Settings
+from jobs.warehouse.dataset import Dataset, read_dataset
+from jobs.warehouse.delta import Warehouse
+from models.baselines.popularity import Scorer
+from models.data.attributes import AttributeColumns
+from models.data.interactions import Factors
+from models.data.splits import make_split
+from models.errors import InputError
+from models.evaluation.parity import Agreement, Parity, agreement, largest_error, mean_cosine
+from models.evaluation.question import Question, ask
+from models.evaluation.texts_alone import scorers_by_text, withheld_items
+from models.evaluation.variants import open_variant
+from models.network.towers import TwoTowers
+from models.objective.torch_scorer import probe_trial
+from models.serving.bundle import ATTRIBUTES, FINE_TUNED_VECTORS, TEXTS, Bundle
+
+BY_TEXT = "texts_alone"
+
+
+@dataclass(frozen=True)
+class Trials:
+    """What is asked of a version, and the fine-tuned vectors [t, w] of its texts."""
+
+    dataset: Dataset
+    validation: Question
+    by_text: Question
+    texts: list[str]
+    vectors: Factors
+    seed: int
+
+    @property
+    def rows(self) -> dict[str, int]:
+        """The row of each text."""
+        return {text: row for row, text in enumerate(self.texts)}
+
+    @property
+    def profiles(self) -> Factors:
+        """The fine-tuned vectors [u, w] of the profiles in the validation question."""
+        rows = self.rows
+        return self.vectors[[rows[profile] for profile in self.validation.profiles]]
+
+
+def prepare(settings: Settings, trained: Bundle, towers: TwoTowers) -> Trials:
+    """Read the data of a trained version and ask both questions."""
+    dataset = read_dataset(Warehouse(settings.warehouse), trained.manifest["tables"])
+    split = make_split(trained.manifest["split"], dataset.interactions, trained.positive_threshold)
+    withheld = withheld_items(towers.known.numpy(), settings.seed)
+    return Trials(
+        dataset,
+        ask(split.tuning, dataset.profiles),
+        ask(probe_trial(split.train, withheld), dataset.profiles),
+        json.loads(trained.path(TEXTS).read_text("utf-8")),
+        np.array(trained.array(FINE_TUNED_VECTORS)),
+        settings.seed,
+    )
+
+
+class Gate:
+    """Judges text vectors under the towers of an exported version."""
+
+    def __init__(self, trials: Trials, bundle: Bundle, towers: TwoTowers) -> None:
+        self._trials = trials
+        self._threads = os.cpu_count() or 1
+        self._by_text = scorers_of_trials(trials, bundle, towers, trials.vectors)
+
+    def by_text(self, vectors: Factors) -> Agreement | None:
+        """Return the agreement by texts alone; None where nobody is asked."""
+        scorers = self._by_text(self._trials.vectors), self._by_text(vectors)
+        return self._agreement(self._trials.by_text, *scorers)
+
+    def parity(self, bundle: Bundle, vectors: Factors) -> Parity:
+        """Return the parity of a version's encoder, whose `vectors` [t, w] these are."""
+        fine_tuned, shipped = (
+            open_variant(bundle, variant, self._trials.dataset.catalogue, self._threads).score
+            for variant in ("fine_tuned", "shipped")
+        )
+        found = {
+            "validation": self._agreement(self._trials.validation, fine_tuned, shipped),
+            BY_TEXT: self.by_text(vectors),
+        }
+        return Parity(
+            {name: one for name, one in found.items() if one is not None},
+            mean_cosine(self._trials.vectors, vectors),
+            largest_error(self._trials.vectors, vectors),
+        )
+
+    def _agreement(
+        self, question: Question, fine_tuned: Scorer, shipped: Scorer
+    ) -> Agreement | None:
+        if len(question.users) == 0:
+            return None
+        return agreement(question, fine_tuned, shipped, self._trials.seed)
+
+
+def scorers_of_trials(
+    trials: Trials, bundle: Bundle, towers: TwoTowers, vectors: Factors
+) -> Callable[[Factors], Scorer]:
+    """Return what makes scorers by texts alone, by the text map of `vectors` [t, w]."""
+    known = towers.known.numpy()
+    columns = AttributeColumns.from_json(json.loads(bundle.path(ATTRIBUTES).read_text("utf-8")))
+    return scorers_by_text(
+        bundle,
+        (towers.own_ranking.numpy(), towers.own_history.numpy()),
+        known,
+        columns.encode(trials.dataset.catalogue.attributes),
+        vectors,
+        trials.rows,
+        withheld_items(known, trials.seed),
+        os.cpu_count() or 1,
+    )
+
+
+def refuse_loss(parity: Parity, tolerance: float) -> None:
+    """Raise InputError with the table where compression loses more than `tolerance`."""
+    if parity.relative_loss > tolerance:
+        raise InputError(
+            f"parity gate: compression loses {parity.relative_loss:.1%} of NDCG@10 on validation, "
+            f"and setting `parity_tolerance` allows {tolerance:.1%}: keep more layers, heads or "
+            f"width, or distil longer; nothing was registered\n{parity.table()}"
+        )

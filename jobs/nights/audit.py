@@ -1,0 +1,83 @@
+"""The audit of a staged night: what must hold before a reader may see it.
+
+- Each check is a query that returns the offending keys; a night passes when all return none.
+- The checks run against the table versions that the night was made of, so that an ingest in
+  between changes nothing.
+- All failures are told at once, each with its count and one example.
+
+Trade-off: every check scans the night again, in SQL that can be read, rather than one clever pass.
+"""
+# ruff: noqa: S608  (names of tables and checked dates, nothing that people type)
+
+import duckdb
+
+from jobs.nights.staged import StagedNight
+from jobs.warehouse.tables import INTERACTIONS, ITEMS, RECOMMENDATIONS_STAGED, USERS
+from models.errors import InputError
+
+_PAIR = "user_id || ', item ' || item_id"
+_NOT_RIGHT = """SELECT coalesce(user_id, 'null') FROM night
+    WHERE user_id IS NULL OR rank IS NULL OR item_id IS NULL OR score IS NULL
+       OR model_version IS NULL OR reason IS NULL OR NOT isfinite(score)"""
+_CHECKS = {
+    "rows with a null or a score that isn't finite": _NOT_RIGHT,
+    "rows of another model version": "SELECT user_id FROM night WHERE model_version <> $version",
+    "users with a hole or a repeat in their ranks": """SELECT user_id FROM night GROUP BY user_id
+        HAVING min(rank) <> 1 OR max(rank) <> count(*) OR count(DISTINCT rank) <> count(*)""",
+    "items twice in a user's list": f"""SELECT {_PAIR} FROM night
+        GROUP BY user_id, item_id HAVING count(*) > 1""",
+    "scores that rise with the rank": """SELECT user_id FROM (SELECT user_id,
+        score > lag(score) OVER (PARTITION BY user_id ORDER BY rank) AS rises FROM night)
+        WHERE rises""",
+    "items that aren't available": f"""SELECT {_PAIR} FROM night WHERE NOT EXISTS (
+        FROM {ITEMS} AS i WHERE i.item_id = night.item_id AND i.available)""",
+    "items that the user has seen": f"""SELECT {_PAIR} FROM night WHERE EXISTS (
+        FROM {INTERACTIONS} AS s WHERE s.user_id = night.user_id AND s.item_id = night.item_id)""",
+    "users that nobody knows": """SELECT DISTINCT user_id FROM night
+        WHERE user_id NOT IN (SELECT user_id FROM expected)""",
+    "users with fewer or more rows than due": """SELECT user_id FROM expected
+        LEFT JOIN (SELECT user_id, count(*) AS found FROM night GROUP BY user_id) USING (user_id)
+        WHERE coalesce(found, 0) <> due""",
+}
+
+
+def audit(tables: duckdb.DuckDBPyConnection, night: StagedNight) -> dict[str, int]:
+    """Check the staged `night` in `tables` and return its numbers of users and rows.
+
+    Raises InputError that lists every check that failed, with its count and an example.
+    """
+    _make_views(tables, night)
+    users, rows = tables.sql("SELECT count(DISTINCT user_id), count(*) FROM night").fetchall()[0]
+    failures = []
+    for name, query in _CHECKS.items():
+        values = {"version": night.model_version} if "$version" in query else {}
+        count, example = tables.execute(
+            f"SELECT count(*), min(key) FROM ({query}) AS offending(key)", values
+        ).fetchall()[0]
+        if count:
+            failures.append(f"{count} {name} (user {example!r})")
+    if failures:
+        raise InputError(
+            f"night {night.run_date} failed its audit and stays invisible: {'; '.join(failures)}; "
+            f"look at `{RECOMMENDATIONS_STAGED}`, then run `nightrank score` again"
+        )
+    return {"users": users, "rows": rows}
+
+
+def _make_views(tables: duckdb.DuckDBPyConnection, night: StagedNight) -> None:
+    """Make `night`, its rows, and `expected`, the number of rows due to every user."""
+    profiles = f"UNION SELECT user_id FROM {USERS}" if USERS in night.inputs else ""
+    tables.execute(
+        f"CREATE TEMP VIEW night AS SELECT * FROM {RECOMMENDATIONS_STAGED} "
+        f"WHERE run_date = DATE '{night.run_date}'"
+    )
+    tables.execute(
+        f"""CREATE TEMP VIEW expected AS
+        WITH available AS (SELECT item_id FROM {ITEMS} WHERE available),
+        seen AS (SELECT user_id, count(DISTINCT item_id) AS items FROM {INTERACTIONS}
+                 SEMI JOIN available USING (item_id) GROUP BY user_id),
+        everyone AS (SELECT user_id FROM {INTERACTIONS} {profiles})
+        SELECT DISTINCT user_id, least({night.k},
+            (SELECT count(*) FROM available) - coalesce(items, 0)) AS due
+        FROM everyone LEFT JOIN seen USING (user_id)"""
+    )

@@ -1,0 +1,99 @@
+"""Nights: the dates that score stages, publish shows and rollback returns to.
+
+- A night is named YYYY-MM-DD; by default it is the day after the newest interaction.
+- What a staged night was made of (versions of model and tables, k) travels in the metadata of the
+  commit that staged it, so that it can never be at odds with the rows.
+- The visible night is the one of the newest run of publish or rollback that succeeded.
+
+Trade-off: the metadata lives as long as Delta's log (30 days by default); a night that was staged
+before that has to be scored again before it can be published.
+"""
+# ruff: noqa: S608  (names of tables and checked dates, nothing that people type)
+
+import datetime as dt
+import json
+import re
+from dataclasses import asdict, dataclass
+
+from deltalake import DeltaTable
+
+from jobs.warehouse.delta import Warehouse
+from jobs.warehouse.tables import INTERACTIONS, RECOMMENDATIONS_STAGED
+from jobs.warehouse.views import connect
+from models.errors import InputError
+
+
+@dataclass(frozen=True)
+class StagedNight:
+    """What a staged night was made of; `inputs` are the versions of the tables read."""
+
+    run_date: dt.date
+    model_version: str
+    k: int
+    inputs: dict[str, int]
+
+    def metadata(self) -> str:
+        """Return the text that the staging commit carries."""
+        return json.dumps({**asdict(self), "run_date": self.run_date.isoformat()}, sort_keys=True)
+
+
+def parse_night(text: str, flag: str) -> dt.date:
+    """Return the date that `text` names; InputError naming `flag` where it isn't YYYY-MM-DD."""
+    try:
+        if re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", text):
+            return dt.date.fromisoformat(text)
+    except ValueError:
+        pass
+    raise InputError(f"{flag} {text!r}: expected a date as YYYY-MM-DD, for example 2026-01-05")
+
+
+def night_or_default(warehouse: Warehouse, run_date: str | None) -> dt.date:
+    """Return the night `run_date`, by default the day after the newest interaction (UTC)."""
+    if run_date is not None:
+        return parse_night(run_date, "--run-date")
+    warehouse.version(INTERACTIONS)  # tells what to do where there is no such table
+    with connect(warehouse) as tables:
+        newest = tables.sql(f"SELECT CAST(max(ts) AS DATE) FROM {INTERACTIONS}").fetchall()[0][0]
+    if newest is None:
+        raise InputError(f"table `{INTERACTIONS}` is empty: run `nightrank ingest SOURCE` first")
+    return dt.date.fromisoformat(str(newest)) + dt.timedelta(days=1)
+
+
+def staged_night(warehouse: Warehouse, run_date: dt.date) -> tuple[StagedNight, int]:
+    """Return what the newest staging of `run_date` was made of, and the table version to read.
+
+    Raises InputError where that night isn't staged.
+    """
+    for night in staged_nights(warehouse):
+        if night.run_date == run_date:
+            return night, warehouse.version(RECOMMENDATIONS_STAGED)
+    raise InputError(
+        f"night {run_date} isn't staged: run `nightrank score --run-date {run_date}` first"
+    )
+
+
+def staged_nights(warehouse: Warehouse) -> list[StagedNight]:
+    """Return what each night that is still there was made of when it was staged last."""
+    if not warehouse.exists(RECOMMENDATIONS_STAGED):
+        return []
+    table = DeltaTable(warehouse.path(RECOMMENDATIONS_STAGED))
+    there = nights_in(table)
+    found: dict[dt.date, StagedNight] = {}
+    for commit in table.history():
+        night = _staged_by(commit.get("userMetadata"))
+        if night is not None and night.run_date in there:
+            found.setdefault(night.run_date, night)
+    return list(found.values())
+
+
+def nights_in(table: DeltaTable) -> set[dt.date]:
+    """Return the nights that a table partitioned by them has rows of."""
+    return {dt.date.fromisoformat(partition["run_date"]) for partition in table.partitions()}
+
+
+def _staged_by(metadata: object) -> StagedNight | None:
+    try:
+        content = json.loads(str(metadata))
+        return StagedNight(**{**content, "run_date": dt.date.fromisoformat(content["run_date"])})
+    except (KeyError, TypeError, ValueError):  # a commit of another kind, or none of ours
+        return None

@@ -1,0 +1,101 @@
+"""Stages a night: scored and kept lists become files, and the files one commit.
+
+- Where no item may enter a list, users whose lists are kept are copied from the earlier night, and
+  the others alone go through the workers.
+- Where some may, every user does, with the list that may be kept; the workers rank those whom such
+  an item could reach.
+- The driver gets a row for each file and commits them all at once (`jobs.nights.commit`).
+
+Trade-off: the commit is the first moment at which anything is to be seen of a night.
+"""
+
+from dataclasses import dataclass
+
+from pyspark import Accumulator
+from pyspark.sql import DataFrame, SparkSession
+
+from jobs.nights.commit import collected, commit_night
+from jobs.nights.files import Destination
+from jobs.nights.frame import (
+    items_frame,
+    kept_frame,
+    plan_lists,
+    task_count,
+    user_rows,
+    users_frame,
+    written_lists,
+    written_rows,
+)
+from jobs.nights.incremental import Kept
+from jobs.nights.staged import StagedNight
+from jobs.spark import progress
+from jobs.spark.task_counts import Counts, TaskCounts
+from jobs.warehouse.delta import Warehouse
+from jobs.warehouse.tables import RECOMMENDATIONS_STAGED
+from models.data.interactions import Catalogue
+from models.serving.night import NightPlan
+
+
+@dataclass(frozen=True)
+class Staged:
+    """What was staged: the night's rows, the users scored, the version of the staged table."""
+
+    rows: int
+    users_scored: int
+    version: int
+
+
+def stage(
+    session: SparkSession,
+    warehouse: Warehouse,
+    night: StagedNight,
+    catalogue: Catalogue,
+    users: int,
+    plan: NightPlan,
+    kept: Kept | None,
+) -> Staged:
+    """Score `users` users but for those whose lists are kept, and commit the night.
+
+    The caller holds the table's lock. Raises InputError naming a user whose vector is no number.
+    """
+    warehouse.create(RECOMMENDATIONS_STAGED)
+    passing = users if kept is None or kept.entering else len(kept.score)
+    done: Accumulator[Counts] = session.sparkContext.accumulator({}, TaskCounts())
+    frame = _frame(session, warehouse, night, catalogue, passing, plan, kept, done)
+    with progress.shown(lambda: _total(done, 0), passing, len(catalogue.item_ids)):
+        files = collected(frame)
+    version = commit_night(warehouse, night.run_date, files, night.metadata())
+    return Staged(sum(file["rows"] for file in files), _total(done, 1), version)
+
+
+def _frame(
+    session: SparkSession,
+    warehouse: Warehouse,
+    night: StagedNight,
+    catalogue: Catalogue,
+    passing: int,
+    plan: NightPlan,
+    kept: Kept | None,
+    done: Accumulator[Counts],
+) -> DataFrame:
+    """Return rows about the night's files; `passing` users go through the ranker.
+
+    They are counted in `done`.
+    """
+    items = items_frame(session, catalogue.item_ids)
+    tasks = task_count(passing, session.sparkContext.defaultParallelism)
+    path = warehouse.path(RECOMMENDATIONS_STAGED)
+    to = Destination(path, night.run_date, night.model_version)
+    scored = copied = passing_lists = None
+    if kept is not None:
+        scored = users_frame(session, kept.score)
+        copied = kept_frame(session, warehouse, kept, scored)
+        if kept.entering:
+            passing_lists, scored, copied = copied, None, None
+    rows = user_rows(session, warehouse, night.inputs, items, tasks, scored, passing_lists)
+    files = written_lists(rows, plan, plan_lists(plan), to, done)
+    return files if copied is None else files.union(written_rows(copied, to))
+
+
+def _total(done: Accumulator[Counts], which: int) -> int:
+    return sum(counts[which] for counts in list(done.value.values()))

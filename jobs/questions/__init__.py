@@ -1,0 +1,1 @@
+"""What a report asks of a version and its siblings on a split."""

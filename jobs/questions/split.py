@@ -1,0 +1,74 @@
+"""One split of the evaluation: the baselines, the versions that may answer it, their standings."""
+
+import logging
+import os
+from typing import Any
+
+from jobs.questions.als import implicit_als
+from jobs.settings.model import Settings
+from jobs.spark.session import open_session
+from jobs.warehouse.dataset import Dataset
+from models.baselines.choice import Contender, baselines
+from models.data.interactions import Factors, Interactions
+from models.data.splits import Split, make_split
+from models.data.texts import item_texts
+from models.evaluation.question import Question, ask
+from models.evaluation.standings import standings
+from models.evaluation.variants import open_variant, stored_vectors
+from models.serving.bundle import PRETRAINED_VECTORS, Bundle
+
+LOGGER = logging.getLogger(__name__)
+
+SHIPPED = "shipped"
+VARIANTS = ("pretrained", "fine_tuned", SHIPPED)
+
+
+def standings_of(
+    settings: Settings, name: str, dataset: Dataset, bundle: Bundle, versions: list[Bundle]
+) -> dict[str, Any]:
+    """Return the standings of split `name`; without `versions` those of the baselines alone.
+
+    The pretrained vectors that baselines use are those of `bundle`.
+    """
+    LOGGER.info("evaluating split %s, versions: %s", name, [one.version for one in versions])
+    split = make_split(name, dataset.interactions, settings.positive_threshold)
+    vectors = stored_vectors(bundle, PRETRAINED_VECTORS)(item_texts(dataset.catalogue))
+    tuning = ask(split.tuning, dataset.profiles)
+    found = standings(
+        ask(split.final, dataset.profiles),
+        _baselines(settings, split, tuning, vectors) | _versions(split, tuning, versions, dataset),
+        SHIPPED,
+        vectors,
+        dataset.user_attributes,
+        settings.bootstrap_resamples,
+    )
+    return {**found, "versions": [one.version for one in versions]}
+
+
+def _baselines(
+    settings: Settings, split: Split, tuning: Question, vectors: Factors
+) -> dict[str, Contender]:
+    def factorise(train: Interactions) -> Factors:
+        return implicit_als(open_session(settings, "evaluate"), train, settings.seed).items
+
+    return baselines(split, tuning, factorise, vectors, settings.seed)
+
+
+def _versions(
+    split: Split, tuning: Question, versions: list[Bundle], dataset: Dataset
+) -> dict[str, Contender]:
+    if not versions:
+        LOGGER.warning("no version was trained for split %s: baselines only", split.name)
+        return {}
+    threads = os.cpu_count() or 1
+    found = {}
+    for name in VARIANTS:
+        opened = [
+            open_variant(one, name, dataset.catalogue, threads, split.final.clock)
+            for one in versions
+        ]
+        found[name] = Contender(
+            tuple(one.score for one in opened),
+            probabilities=tuple(one.probability_after(tuning) for one in opened),
+        )
+    return found

@@ -1,0 +1,1 @@
+"""The search of settings: its space and its trials."""

@@ -1,0 +1,1 @@
+"""The settings: their definition, their layers, and the form made from them."""

@@ -1,0 +1,1 @@
+"""Spark sessions, the Java under them, and what executors are sent."""

@@ -1,0 +1,1 @@
+"""The verbs: one module a step, each with `run`."""

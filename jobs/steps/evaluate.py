@@ -1,0 +1,99 @@
+"""evaluate: rank the whole catalogue for every test user with the version and with the baselines.
+
+- Tables are read at the versions that the model version was trained on, so that the split is the
+  one that it was trained for.
+- `all` asks for each split the version's siblings that were trained for it, and averages over
+  their seeds.
+- Baselines are chosen on validation; every interval is a paired bootstrap over the users.
+- The report is written, and the version's own figures are logged to the registry.
+
+Trade-off: a version answers only the split that it was trained for, since on any other it would
+have seen test interactions; of the other splits the report shows the baselines.
+"""
+
+from pathlib import Path
+from typing import Any
+
+from jobs.questions.siblings import answers, siblings
+from jobs.questions.split import SHIPPED, VARIANTS, standings_of
+from jobs.reports.evaluation import terminal_table, write_evaluation
+from jobs.settings.model import Settings
+from jobs.versions import registry
+from jobs.warehouse.dataset import read_dataset
+from jobs.warehouse.delta import Warehouse
+from jobs.warehouse.lineage import recorded
+from jobs.warehouse.tables import INTERACTIONS
+from models.data.splits import SPLITS
+from models.errors import InputError
+from models.serving.bundle import Bundle
+
+ALL = "all"
+LOGGED = ("ndcg@10", "recall@10")
+
+
+def run(
+    settings: Settings, split: str = "warm", model_version: str | None = None
+) -> dict[str, Any]:
+    """Report `split` of SPLITS, or `all`, for a version (default: the candidate).
+
+    Raises InputError for an unknown split, a missing version, or another threshold than its own.
+    """
+    names = _names(split)
+    bundle = registry.candidate(settings, model_version)
+    _refuse_other_threshold(settings, bundle)
+    warehouse = Warehouse(settings.warehouse)
+    with recorded(settings, "evaluate", model_version=bundle.version) as record:
+        dataset = read_dataset(warehouse, bundle.manifest["tables"])
+        record.inputs |= dataset.versions
+        splits = {}
+        for name in names:
+            alike = siblings(settings, bundle, name) if split == ALL else [bundle]
+            versions = [one for one in alike if answers(one.manifest, name)]
+            splits[name] = standings_of(settings, name, dataset, bundle, versions)
+        record.rows |= {name: found["users"] for name, found in splits.items()}
+        report = {
+            "data": settings.data_name or _data_name(warehouse, dataset.versions),
+            "model_version": bundle.version,
+            "tables": dataset.versions,
+            "splits": splits,
+        }
+        page = write_evaluation(
+            Path(settings.reports), report, bundle.manifest.get("learning_curve", [])
+        )
+        own = {name: one for name, one in splits.items() if one["versions"] == [bundle.version]}
+        registry.log_metrics(settings, bundle.version, _logged(own))
+    text = "\n\n".join(terminal_table(name, found) for name, found in splits.items())
+    return {**report, "report": str(page), "text": f"{text}\n\n{page}"}
+
+
+def _names(split: str) -> list[str]:
+    if split == ALL:
+        return list(SPLITS)
+    if split not in SPLITS:
+        raise InputError(f"split {split!r}: expected one of {', '.join((*SPLITS, ALL))}")
+    return [split]
+
+
+def _refuse_other_threshold(settings: Settings, bundle: Bundle) -> None:
+    trained = bundle.positive_threshold
+    if trained != settings.positive_threshold:
+        raise InputError(
+            f"setting `positive_threshold` is {settings.positive_threshold:g}, but model version "
+            f"{bundle.version} was trained with {trained:g}: evaluate with that, or train again"
+        )
+
+
+def _data_name(warehouse: Warehouse, versions: dict[str, int]) -> str:
+    ids = warehouse.read(INTERACTIONS, versions[INTERACTIONS], ["ingest_id"])["ingest_id"].unique()
+    return ", ".join(sorted({str(one).rpartition("-")[0] or str(one) for one in ids.to_pylist()}))
+
+
+def _logged(splits: dict[str, Any]) -> dict[str, float]:
+    """Return the shipped model's figures as SPLIT_METRIC, the others' as SPLIT_VARIANT_METRIC."""
+    return {
+        f"{name}_{'' if variant == SHIPPED else variant + '_'}{metric}": metrics[metric]
+        for name, found in splits.items()
+        for variant, metrics in found["models"].items()
+        if variant in VARIANTS
+        for metric in LOGGED
+    }

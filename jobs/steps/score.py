@@ -1,0 +1,137 @@
+"""Score every user-item pair with the champion and stage each user's top k for a night.
+
+- The versions of all tables are pinned first and travel with the staged rows.
+- New texts are encoded and the items' factors computed once, into files that every worker maps.
+- Spark brings the interactions of each user together; its tasks score the users against all items
+  and write the lists to files; lists of users of whom nothing has changed since an earlier night,
+  and whom no new item reaches, are kept.
+- One commit replaces the night in `recommendations_staged`: a killed run leaves nothing, the next
+  one gives the same rows.
+
+Trade-off: the staged table is locked from start to end, so that a lost run fences off the next.
+"""
+
+import datetime as dt
+import os
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from pyspark.sql import SparkSession
+
+from jobs.nights.incremental import Kept, kept_lists
+from jobs.nights.rows import write_item_ids
+from jobs.nights.staged import StagedNight, night_or_default
+from jobs.nights.staging import stage
+from jobs.nights.text_vectors import text_vectors
+from jobs.settings.model import Settings
+from jobs.spark.session import open_session
+from jobs.spark.shipping import ship_code, shipped
+from jobs.versions import registry
+from jobs.warehouse.dataset import read_catalogue
+from jobs.warehouse.delta import Warehouse
+from jobs.warehouse.lineage import recorded
+from jobs.warehouse.tables import INTERACTIONS, ITEMS, RECOMMENDATIONS_STAGED, USERS
+from jobs.warehouse.views import connect
+from models.data.interactions import Catalogue
+from models.data.texts import item_texts
+from models.serving.bundle import Bundle
+from models.serving.night import NightPlan, block_items, prepare, usable_device
+
+
+def run(settings: Settings, run_date: str | None = None) -> dict[str, Any]:
+    """Stage the night `run_date`; InputError where there is no champion or no data."""
+    start = time.monotonic()
+    warehouse = Warehouse(settings.warehouse)
+    date = night_or_default(warehouse, run_date)
+    with recorded(settings, "score", date) as record:
+        bundle = registry.champion(settings)
+        versions = _versions(warehouse)
+        record.model_version, record.inputs = bundle.version, versions
+        night = StagedNight(date, bundle.version, settings.k, versions)
+        catalogue = read_catalogue(warehouse, versions[ITEMS])
+        users, items = _count_users(warehouse, versions), len(catalogue.item_ids)
+        with warehouse.lock(RECOMMENDATIONS_STAGED), tempfile.TemporaryDirectory() as scratch:
+            session = open_session(settings, f"score {date}")
+            device = usable_device(bundle, settings.device)
+            known = bundle.item_ids
+            kept = kept_lists(warehouse, night, known, device) if settings.incremental else None
+            folder = Path(scratch)
+            encoded = _prepare(warehouse, bundle, catalogue, kept, folder / "arrays")
+            plan = _plan(settings, session, bundle, folder, date, device)
+            scoring = time.monotonic()
+            staged = stage(session, warehouse, night, catalogue, users, plan, kept)
+            pairs_per_second = round(staged.users_scored * items / (time.monotonic() - scoring))
+        record.rows = {RECOMMENDATIONS_STAGED: staged.rows, "users": users, "k": settings.k}
+        record.rows["users_scored"] = staged.users_scored
+    return {
+        "staged_night": date.isoformat(),
+        "model_version": bundle.version,
+        "device": device,
+        "users": users,
+        "users_scored": staged.users_scored,
+        "items": items,
+        "rows": staged.rows,
+        "texts_encoded": encoded,
+        "seconds": round(time.monotonic() - start, 2),
+        "pairs_per_second": pairs_per_second,
+        "table_version": staged.version,
+    }
+
+
+def _versions(warehouse: Warehouse) -> dict[str, int]:
+    # interactions first: items that are read later hold every item that they name
+    names = [INTERACTIONS, ITEMS, *([USERS] if warehouse.exists(USERS) else [])]
+    return {name: warehouse.version(name) for name in names}
+
+
+def _count_users(warehouse: Warehouse, versions: dict[str, int]) -> int:
+    tables = [name for name in (INTERACTIONS, USERS) if name in versions]
+    everyone = " UNION ".join(f"SELECT user_id FROM {name}" for name in tables)  # noqa: S608
+    with connect(warehouse, versions) as connection:
+        return int(connection.sql(f"SELECT count(*) FROM ({everyone})").fetchall()[0][0])  # noqa: S608
+
+
+def _prepare(
+    warehouse: Warehouse, bundle: Bundle, catalogue: Catalogue, kept: Kept | None, folder: Path
+) -> int:
+    """Write the night's arrays to `folder`; return how many texts had to be encoded."""
+    threads = len(os.sched_getaffinity(0))
+    vectors, encoded = text_vectors(warehouse, bundle, item_texts(catalogue), threads)
+    prepare(bundle, catalogue, vectors, kept.entering if kept else (), folder, threads)
+    write_item_ids(folder, catalogue.item_ids)
+    return encoded
+
+
+def _plan(
+    settings: Settings,
+    session: SparkSession,
+    bundle: Bundle,
+    folder: Path,
+    date: dt.date,
+    device: str,
+) -> NightPlan:
+    """Return the plan that the workers follow, and send them what it names.
+
+    The night's arrays lie under `folder`.
+    """
+    ship_code(session, folder)
+    return NightPlan(
+        bundle_folder=shipped(session, bundle.folder, folder, "model"),
+        night_folder=shipped(session, folder / "arrays", folder, "night"),
+        version=bundle.version,
+        k=settings.k,
+        batch_users=settings.score_batch_users,
+        block_items=block_items(settings.score_memory_mb, settings.score_batch_users),
+        clock=dt.datetime.combine(date, dt.time(), dt.UTC).timestamp(),
+        threads=int(session.conf.get("spark.task.cpus", "1") or 1),
+        device=device,
+    )
+
+
+if __name__ == "__main__":
+    from jobs.cli import main
+
+    main(["score", *sys.argv[1:]])

@@ -1,0 +1,90 @@
+"""Query the tables and the two views with SQL: DuckDB over Delta, no cluster, no JVM.
+
+- Reads only: one statement that selects, describes or explains.
+- The connection sees the tables and nothing else: no files, no network, no extensions.
+
+Trade-off: a query runs in this process, on the tables as they were when it started.
+"""
+
+import unicodedata
+from collections.abc import Sequence
+from typing import Any
+
+import duckdb
+
+from jobs.settings.model import Settings
+from jobs.warehouse.delta import Warehouse
+from jobs.warehouse.views import connect
+from models.errors import InputError
+
+_READS = {duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN, duckdb.StatementType.PRAGMA}
+_ONLY_TABLES = (
+    "SET enable_external_access = false",
+    "SET python_enable_replacements = false",
+    "SET autoinstall_known_extensions = false",
+    "SET lock_configuration = true",
+)
+
+
+def run(settings: Settings, query: str) -> dict[str, Any]:
+    """Return the columns and rows of `query`, with an aligned table as `text`.
+
+    Raises InputError with DuckDB's first line where the query is wrong.
+    """
+    try:
+        _check(query)
+        with connect(Warehouse(settings.warehouse)) as tables:
+            for setting in _ONLY_TABLES:
+                tables.execute(setting)
+            result = tables.execute(query)
+            columns = [str(column[0]) for column in result.description or []]
+            rows = [list(row) for row in result.fetchall()]
+    except duckdb.Error as error:
+        raise InputError(f"query: {next(iter(str(error).splitlines()), 'failed')}") from error
+    return {"columns": columns, "rows": rows, "text": aligned(columns, rows)}
+
+
+def _check(query: str) -> None:
+    statements = duckdb.extract_statements(query)
+    if len(statements) != 1:
+        raise InputError(f"query: expected one statement, got {len(statements)}")
+    if statements[0].type not in _READS:
+        kind = statements[0].type.name
+        raise InputError(f"query: `nightrank sql` only reads, got a statement of kind {kind}")
+
+
+def aligned(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    """Return a plain-text table: numbers to the right, line breaks and controls escaped."""
+    cells = [[_cell(value) for value in row] for row in rows]
+    heads = [_cell(name) for name in columns]
+    widths = [max(map(_width, column)) for column in zip(heads, *cells, strict=True)]
+    numeric = [
+        bool(rows) and all(isinstance(row[place], int | float | None) for row in rows)
+        for place in range(len(columns))
+    ]
+    lines = [
+        "  ".join(
+            " " * (width - _width(cell)) + cell if right else cell + " " * (width - _width(cell))
+            for cell, width, right in zip(row, widths, numeric, strict=True)
+        ).rstrip()
+        for row in [heads, ["-" * width for width in widths], *cells]
+    ]
+    return "\n".join([*lines, f"({len(rows)} row{'' if len(rows) == 1 else 's'})"])
+
+
+def _cell(value: object) -> str:
+    if value is None:
+        return "null"
+    text = f"{value:.6g}" if isinstance(value, float) else str(value)
+    return "".join(
+        character if character.isprintable() else character.encode("unicode_escape").decode()
+        for character in text
+    )
+
+
+def _width(text: str) -> int:
+    """Return the columns of a terminal that `text` takes: two for wide characters."""
+    return sum(
+        0 if unicodedata.combining(c) else 2 if unicodedata.east_asian_width(c) in "WF" else 1
+        for c in text
+    )

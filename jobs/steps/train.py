@@ -1,0 +1,80 @@
+"""train: fine-tune the language model and the towers; write a candidate version.
+
+- The version's name is the hash of the settings, the table versions and the code's version: the
+  same inputs give the same name and the same bytes, and are not trained twice.
+- Checkpoints lie beside the versions until training has ended, so that a killed run resumes; the
+  curves for TensorBoard stay, in `tensorboard/` under the warehouse.
+"""
+
+import json
+import shutil
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+from jobs.settings.model import Settings
+from jobs.versions import registry
+from jobs.versions.trained import training_settings, version_name, write_version
+from jobs.warehouse.dataset import Dataset, read_dataset
+from jobs.warehouse.delta import Warehouse
+from jobs.warehouse.lineage import recorded
+from models.errors import InputError
+from models.network.processes import run_in_processes
+from models.serving.bundle import MANIFEST, Bundle, open_bundle
+
+
+def run(settings: Settings) -> dict[str, Any]:
+    """Train, write the version, register it as the candidate."""
+    warehouse = Warehouse(settings.warehouse)
+    with recorded(settings, "train") as record:
+        dataset = read_dataset(warehouse)
+        record.inputs |= dataset.versions
+        record.rows["interactions"] = len(dataset.interactions)
+        version = version_name(settings, dataset.versions)
+        record.model_version = version
+        folder = registry.folder_of(settings, version)
+        started = perf_counter()
+        reused = (folder / MANIFEST).exists()
+        bundle = open_bundle(folder) if reused else _train(settings, dataset, version, folder)
+        registry.register(settings, bundle)
+        registry.log_metrics(settings, version, bundle.manifest["metrics"])
+        if not reused:
+            registry.log_curve(settings, version, bundle.manifest["learning_curve"])
+    return {
+        "model_version": version,
+        "reused": reused,
+        "seconds": round(perf_counter() - started, 1),
+        **bundle.manifest["metrics"],
+    }
+
+
+def _train(settings: Settings, dataset: Dataset, version: str, folder: Path) -> Bundle:
+    checkpoints = folder.with_name(f"{version}.checkpoints")
+    _refuse_other_settings(settings, checkpoints)
+    if settings.processes > 1:
+        run_in_processes(settings.processes, _share, settings, version, folder, checkpoints)
+    else:
+        write_version(settings, dataset, version, folder, checkpoints)
+    curves = folder.parents[1] / "tensorboard" / version
+    shutil.rmtree(curves, ignore_errors=True)
+    shutil.move(checkpoints / "tensorboard", curves)
+    shutil.rmtree(checkpoints)
+    return open_bundle(folder)
+
+
+def _share(settings: Settings, version: str, folder: Path, checkpoints: Path) -> None:
+    """Train as one of several processes."""
+    dataset = read_dataset(Warehouse(settings.warehouse))
+    write_version(settings, dataset, version, folder, checkpoints)
+
+
+def _refuse_other_settings(settings: Settings, checkpoints: Path) -> None:
+    """Note the settings beside the checkpoints; InputError where they were made with others."""
+    ours, note = training_settings(settings), checkpoints / "settings.json"
+    if note.exists():
+        theirs = json.loads(note.read_text("utf-8"))
+        other = [name for name in ours if theirs.get(name) != ours[name]]
+        if other:
+            raise InputError(f"{checkpoints} holds a training with another `{other[0]}`: remove it")
+    checkpoints.mkdir(parents=True, exist_ok=True)
+    note.write_text(json.dumps(ours), "utf-8")

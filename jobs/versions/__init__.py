@@ -1,0 +1,1 @@
+"""Model versions: the registry, and how one is made from settings and tables."""

@@ -1,0 +1,97 @@
+"""From settings and tables to a fine-tune, and from a fine-tune to the files of a version.
+
+What `train` and `tune` share: the name that inputs give a version, the data of a training, and the
+version's folder.
+"""
+
+import hashlib
+import json
+import shutil
+from dataclasses import asdict
+from importlib.metadata import version as library_version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from jobs.settings.model import Settings
+from jobs.warehouse.dataset import Dataset
+from models.data.attributes import AttributeColumns
+from models.data.splits import make_split, thinned
+from models.data.texts import item_texts
+from models.network.encoder import TextEncoder
+from models.network.processes import rank
+from models.objective.task import FinetuneOptions, TrainingTask, option_names
+from models.serving.bundle import write_manifest
+from models.training.finetune import Finetuned, finetune
+from models.training.weights import save_weights, start_encoder
+
+LIBRARIES = ("nightrank", "torch", "transformers", "optimum", "onnxruntime-gpu", "numpy")
+
+
+def version_name(settings: Settings, table_versions: dict[str, int]) -> str:
+    """Return the name of the version that these inputs make."""
+    identity = {
+        "settings": training_settings(settings),
+        "tables": table_versions,
+        "code": library_version("nightrank"),
+    }
+    return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def training_settings(settings: Settings) -> dict[str, Any]:
+    """Return the settings that a training reads."""
+    names = [*option_names(), "encoder", "max_tokens", "positive_threshold", "split"]
+    return {name: getattr(settings, name) for name in sorted(names)}
+
+
+def write_version(
+    settings: Settings, dataset: Dataset, version: str, folder: Path, checkpoints: Path
+) -> None:
+    """Fine-tune and write the version's folder, which appears whole or not at all."""
+    encoder = start_encoder(settings.encoder, settings.max_tokens)
+    columns = AttributeColumns.fit(dataset.catalogue.attributes)
+    task = training_task(settings, dataset, columns)
+    options = FinetuneOptions.of(settings.model_dump())
+    result = finetune(encoder, task, options, checkpoints)
+    if rank() > 0:
+        return
+    partial = folder.with_name(f"{version}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    save_weights(result, task, columns, partial)
+    write_manifest(partial, _manifest(settings, dataset, version, result, encoder))
+    partial.rename(folder)
+
+
+def _manifest(
+    settings: Settings, dataset: Dataset, version: str, result: Finetuned, encoder: TextEncoder
+) -> dict[str, Any]:
+    item_ids = np.array(dataset.catalogue.item_ids, dtype=object)
+    towers = result.model.towers
+    return {
+        "version": version,
+        "split": settings.split,
+        "settings": training_settings(settings),
+        "tables": dataset.versions,
+        "item_ids": item_ids[towers.known.cpu().numpy()].tolist(),
+        "rated_item_ids": item_ids[result.interest.rated].tolist(),
+        "blocks": [asdict(block) for block in towers.users.blocks],
+        "popularity": asdict(towers.users.popularity),
+        "max_tokens": encoder.max_tokens,
+        "text_dim": encoder.width,
+        "history_length": settings.history_length,
+        "metrics": result.metrics,
+        "learning_curve": result.curve,
+        "libraries": {name: library_version(name) for name in LIBRARIES},
+    }
+
+
+def training_task(settings: Settings, dataset: Dataset, columns: AttributeColumns) -> TrainingTask:
+    """Return the data of a fine-tune, with the share of the labels that is used."""
+    split = make_split(settings.split, dataset.interactions, settings.positive_threshold)
+    return TrainingTask(
+        item_texts=item_texts(dataset.catalogue),
+        profiles=dataset.profiles,
+        split=thinned(split, settings.label_share, settings.seed),
+        columns=columns.encode(dataset.catalogue.attributes),
+    )

@@ -1,0 +1,1 @@
+"""Delta tables: schemas, commits, views and lineage."""

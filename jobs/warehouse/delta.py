@@ -1,0 +1,211 @@
+"""The warehouse: Delta tables under one folder or URI, read and written without a JVM.
+
+- Tables are made here, with their NOT NULLs and CHECKs, before any row; Spark writes into them.
+- Every commit, by Spark or from here, happens under `lock(table)`.
+
+Trade-off: Delta's log store for local disks excludes writers within one JVM only, so two
+processes can overwrite each other's commit (delta-io/delta#683); a lock of the operating system
+prevents that, at the price of one writer a table at a time.
+"""
+
+import fcntl
+import logging
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.dataset as ds
+from deltalake import DeltaTable, Field, Schema, write_deltalake
+from deltalake.exceptions import DeltaError
+from deltalake.schema import ArrayType, MapType, PrimitiveType
+
+from jobs.warehouse.tables import TABLES, Column
+from models.errors import InputError
+
+LOGGER = logging.getLogger(__name__)
+
+CHANGE_FEED = "delta.enableChangeDataFeed"
+
+_DELTA = {"double": "double", "float": "float", "int": "integer", "bigint": "long"}
+
+
+class Warehouse:
+    """The Delta tables under `root`: a folder (made when first written) or an object store's URI.
+
+    Local paths are made absolute, so that Spark and this process mean the same folder.
+    """
+
+    def __init__(self, root: str) -> None:
+        local = root.removeprefix("file://")
+        self.remote = "://" in local
+        self.root = local.rstrip("/") if self.remote else str(Path(local).absolute())
+
+    @property
+    def models_folder(self) -> Path:
+        """Return the folder of the model versions; InputError where the warehouse isn't local."""
+        if self.remote:
+            raise InputError(f"model versions need a local warehouse, got {self.root}")
+        return Path(self.root) / "models"
+
+    def path(self, name: str) -> str:
+        """Return where the table `name` stands."""
+        return f"{self.root}/{name}"
+
+    def exists(self, name: str) -> bool:
+        """Return whether the table `name` has been made."""
+        return DeltaTable.is_deltatable(self.path(name))
+
+    def tables(self) -> list[str]:
+        """Return the names of the tables that have been made; InputError where there is none."""
+        found = [name for name in TABLES if self.exists(name)]
+        if not found:
+            raise InputError(f"no tables under {self.root}: run `nightrank ingest SOURCE` first")
+        return found
+
+    def version(self, name: str) -> int:
+        """Return the newest version of the table `name`; InputError when it is absent."""
+        return self._open(name, None).version()
+
+    def dataset(self, name: str, version: int | None = None) -> ds.Dataset:
+        """Return the table `name` as an Arrow dataset, lazily; InputError when it is absent."""
+        return self._open(name, version).to_pyarrow_dataset()
+
+    def read(
+        self, name: str, version: int | None = None, columns: list[str] | None = None
+    ) -> pa.Table:
+        """Return the rows of `name` in no particular order, in the types of its schema.
+
+        Raises InputError when the table or the version is absent.
+        """
+        table = self.dataset(name, version).to_table(columns=columns)
+        schema = TABLES[name].arrow_schema
+        return table.cast(pa.schema([schema.field(column) for column in table.column_names]))
+
+    def changed(self, name: str, since: int, until: int, column: str) -> set[str] | None:
+        """Return the values of a text `column` in rows changed after version `since`, to `until`.
+
+        By Delta's change feed: rows inserted, updated and deleted. None where the table has no
+        feed of all these versions, or where a VACUUM has taken files of it.
+        """
+        if since == until:
+            return set()
+        try:
+            feed = self._open(name, until).load_cdf(since + 1, until, columns=[column])
+            return {str(value) for value in pa.table(feed.read_all())[column].to_pylist()}
+        except Exception as error:  # noqa: BLE001  (what deltalake raises for a file that is gone)
+            LOGGER.info("no change feed of %s from version %d to %d: %s", name, since, until, error)
+            return None
+
+    def append(self, name: str, table: pa.Table) -> None:
+        """Append the rows of `table` under the lock of `name`; make the table when absent."""
+        with self.lock(name):
+            self.create(name)
+            write_deltalake(self.path(name), table.cast(TABLES[name].arrow_schema), mode="append")
+
+    def replace(self, name: str, table: pa.Table, where: str) -> None:
+        """Put the rows of `table` in place of those that the SQL condition `where` holds for.
+
+        In one commit under the lock of `name`; makes the table when absent.
+        """
+        with self.lock(name):
+            self.create(name)
+            rows = table.cast(TABLES[name].arrow_schema)
+            write_deltalake(self.path(name), rows, mode="overwrite", predicate=where)
+
+    def create(self, name: str) -> None:
+        """Make the table `name`, empty and with its checks, where it is absent.
+
+        The caller holds `lock(name)`.
+        """
+        table = TABLES[name]
+        if self.exists(name):
+            made = self._open(name, None)
+        else:
+            made = DeltaTable.create(
+                self.path(name),
+                Schema([_field(column) for column in table.columns]),
+                partition_by=list(table.partition_by),
+                configuration={CHANGE_FEED: "true"} if table.change_feed else None,
+            )
+        # apart from the creation, so that a process killed between the two is made good here
+        enforced = made.metadata().configuration
+        missing = {
+            k: v for k, v in table.checks.items() if f"delta.constraints.{k}" not in enforced
+        }
+        if missing:
+            made.alter.add_constraint(missing)
+
+    def ensure_writable(self) -> None:
+        """Raise InputError naming the folder when it can't be written; nothing is made.
+
+        An object store is only found out at the first commit.
+        """
+        if self.remote:
+            return
+        root = Path(self.root)
+        try:
+            nearest = next(folder for folder in (root, *root.parents) if folder.exists())
+            with tempfile.TemporaryFile(dir=nearest):
+                pass
+        except OSError as error:
+            raise self._unwritable(error) from error
+
+    @contextmanager
+    def lock(self, name: str) -> Iterator[None]:
+        """Hold the lock of the table `name`: one writer at a time, across processes and threads.
+
+        Not reentrant: `append` takes it itself. The operating system frees it when its holder
+        dies. An object store needs no lock of ours: its commits are conditional puts.
+        """
+        if self.remote:
+            yield
+            return
+        folder = Path(self.root) / ".locks"
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise self._unwritable(error) from error
+        with (folder / f"{name}.lock").open("w") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                LOGGER.info("waiting for another process that holds %s", name)
+                fcntl.flock(file, fcntl.LOCK_EX)
+            yield
+
+    def _unwritable(self, error: OSError) -> InputError:
+        return InputError(
+            f"warehouse {self.root} can't be written ({error.strerror}): "
+            "choose another with --warehouse"
+        )
+
+    def _open(self, name: str, version: int | None) -> DeltaTable:
+        if not self.exists(name):
+            raise InputError(
+                f"table `{name}` not found under {self.root}: run `nightrank ingest SOURCE` first"
+            )
+        try:
+            return DeltaTable(self.path(name), version=version)
+        except DeltaError as error:
+            raise InputError(
+                f"table `{name}` under {self.root} has no version {version}: {error}"
+            ) from error
+
+
+def _field(column: Column) -> Field:
+    kind, _, inner = column.type.removesuffix(">").partition("<")
+    delta_type: PrimitiveType | ArrayType | MapType
+    if kind == "array":
+        delta_type = ArrayType(_primitive(inner), contains_null=True)
+    elif kind == "map":
+        key, value = inner.split(",")
+        delta_type = MapType(_primitive(key), _primitive(value), value_contains_null=True)
+    else:
+        delta_type = _primitive(kind)
+    return Field(column.name, delta_type, nullable=column.nullable)
+
+
+def _primitive(name: str) -> PrimitiveType:
+    return PrimitiveType(_DELTA.get(name, name))

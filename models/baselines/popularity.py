@@ -1,0 +1,111 @@
+"""The simple models that every report ranks beside ours, and what they share.
+
+- A model under test is a `Scorer`: histories and profile texts in, scores of all items out.
+- `popularity`: how many have the item. `recent_popularity`: how many got it in the last 30 days
+  before the user is asked: before the clock's cut where there is one, else before the user's own
+  last interaction (a user without any is asked at the end of the training part).
+- `random_order`: seeded noise, each user's drawn from the users' order.
+
+Trade-off: every baseline answers from the histories that it is handed, also those that learned a
+user's own factors, so that known and new users go the same way.
+"""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+
+from models.data.interactions import History, Interactions
+from models.evaluation.metrics import Numbers, Scores
+
+Scorer = Callable[[list[History], list[str]], Scores]
+
+RECENT_SECONDS = 30 * 86_400.0
+
+
+def popularity(train: Interactions) -> Scorer:
+    """Score every item by its number of training positives, the same for all users."""
+    counts = np.bincount(train.item, minlength=train.n_items).astype(np.float64)
+
+    def score(histories: list[History], _profiles: list[str]) -> Scores:
+        return np.tile(counts, (len(histories), 1))
+
+    return score
+
+
+def recent_popularity(train: Interactions, clock: float | None) -> Scorer:
+    """Score every item by its training positives in the 30 days up to the time of asking.
+
+    `clock` in seconds; None: each user's last given interaction.
+    """
+    order = np.argsort(train.time, kind="stable")
+    times, items = train.time[order], train.item[order]
+    end_of_training = float(times[-1]) if len(times) else 0.0
+
+    def score(histories: list[History], _profiles: list[str]) -> Scores:
+        asked = np.array(
+            [
+                clock if clock is not None else (h.time[-1] if len(h.time) else end_of_training)
+                for h in histories
+            ]
+        )
+        first = np.searchsorted(times, asked - RECENT_SECONDS, side="left")
+        last = np.searchsorted(times, asked, side="right")
+        counts = [
+            np.bincount(items[start:end], minlength=train.n_items)
+            for start, end in zip(first, last, strict=True)
+        ]
+        return np.array(counts, dtype=np.float64).reshape(len(histories), train.n_items)
+
+    return score
+
+
+def random_order(n_items: int, seed: int) -> Scorer:
+    """Score items by noise; the order of the calls and of the users decides whose it is."""
+    generator = np.random.default_rng(seed)
+
+    def score(histories: list[History], _profiles: list[str]) -> Scores:
+        return generator.random((len(histories), n_items))
+
+    return score
+
+
+def user_item_matrix(interactions: Interactions) -> sparse.csr_array:
+    """Return the binary matrix [users, items] of who has what; repeats count once."""
+    shape = (interactions.n_users, interactions.n_items)
+    ones = np.ones(len(interactions))
+    matrix = sparse.csr_array((ones, (interactions.user, interactions.item)), shape=shape)
+    matrix.data[:] = 1.0
+    return matrix
+
+
+def history_matrix(
+    histories: Sequence[History],
+    n_items: int,
+    weight: Callable[[Numbers], Numbers] = np.ones_like,
+) -> sparse.csr_array:
+    """Return histories as rows [u, n]: at each item the weight of its age.
+
+    Ages count interactions, 0 for the newest; a repeated item takes its newest occurrence.
+    """
+    rows, columns, values = [], [], []
+    for row, history in enumerate(histories):
+        newest_first = history.item[::-1]
+        items, age = np.unique(newest_first, return_index=True)
+        rows.append(np.full(len(items), row))
+        columns.append(items)
+        values.append(weight(age.astype(np.float64)))
+    shape = (len(histories), n_items)
+    if not rows:
+        return sparse.csr_array(shape)
+    positions = (np.concatenate(rows), np.concatenate(columns))
+    return sparse.csr_array((np.concatenate(values), positions), shape=shape)
+
+
+def standardised(scores: Scores) -> NDArray[np.floating]:
+    """Return scores [u, n] with each user's mean 0 and deviation 1; a flat row becomes zeros."""
+    centred = scores - scores.mean(axis=1, keepdims=True)
+    deviation = centred.std(axis=1, keepdims=True)
+    flat = np.zeros_like(centred)
+    return np.asarray(np.divide(centred, deviation, out=flat, where=deviation > 1e-12))

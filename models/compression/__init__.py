@@ -1,0 +1,1 @@
+"""From the fine-tuned encoder to the small one: pruning, distillation, ONNX."""

@@ -1,0 +1,136 @@
+"""Distillation: the pruned encoder learns to give the full one's states, vectors and rankings.
+
+- States: the squared error of what the last layer gives for each token, by its variance. A text
+  teaches as often as it has tokens, which is what makes a few thousand texts enough.
+- Vectors: the squared error of the text vectors, by their spread.
+- Rankings: the squared error of the scores that users give to texts. Scores are linear in the
+  vectors, so that all users come down to one matrix (`score_metric`): an error in a direction that
+  moves scores much costs much, one that no user feels costs nothing.
+- Word pieces stay as they are: a few texts alone would move the rare ones.
+
+The losses follow Hinton et al. ("Distilling the knowledge in a neural network", 2015) and, for the
+states, Jiao et al. ("TinyBERT", EMNLP Findings 2020).
+
+Trade-off: distilling on the catalogue's own texts takes minutes and no other data; texts far from
+the catalogue are served less faithfully.
+"""
+
+import logging
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from models.data.interactions import Factors, Rows
+from models.data.texts import length_buckets
+from models.network.encoder import FrozenTrunk, TextEncoder, Tokens, layers_of
+
+_log = logging.getLogger("nightrank.export")
+
+BATCH, KEPT_TEXTS, VARIANCE_TEXTS = 32, 8192, 256
+
+
+def score_metric(weights: Factors, users: Factors) -> Factors:
+    """Return the root [w, w] of the metric in which errors of text vectors move scores.
+
+    `weights` [w, d] map text vectors to ranking factors, `users` [u, d] are user factors: the
+    mean squared score of a vector v is the squared length of v @ root.
+    """
+    seen = weights @ users.T
+    values, vectors = np.linalg.eigh((seen @ seen.T).astype(np.float64) / max(len(users), 1))
+    return np.asarray(vectors * np.sqrt(np.maximum(values, 0.0)), dtype=np.float32)
+
+
+def distil(
+    student: TextEncoder,
+    full: TextEncoder,
+    texts: Sequence[str],
+    metric: Factors,
+    visits: int,
+    learning_rate: float,
+    seed: int,
+) -> None:
+    """Train `student` in place to give for `texts` what `full` gives.
+
+    It sees `visits` texts, in whole passes; 0 leaves it alone. Of more than KEPT_TEXTS texts as
+    many are drawn. `metric` [w, w] is that of `score_metric`.
+    """
+    if visits == 0:
+        return
+    generator = torch.Generator().manual_seed(seed)
+    some = [texts[row] for row in torch.randperm(len(texts), generator=generator)[:KEPT_TEXTS]]
+    epochs = max(1, round(visits / len(some)))
+    teacher = _Teacher(full, some, metric)
+    trained = _trained(student)
+    optimiser = torch.optim.AdamW(trained, lr=learning_rate, weight_decay=0.0)
+    tokens = student.tokenize(some)
+    buckets = length_buckets(tokens.lengths, BATCH)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimiser, max_lr=learning_rate, total_steps=epochs * len(buckets), pct_start=0.1
+    )
+    for epoch in range(epochs):
+        total = np.zeros(3)
+        for index in torch.randperm(len(buckets), generator=generator).tolist():
+            losses = teacher.losses(buckets[index], tokens, student)
+            torch.autograd.backward(losses.sum())
+            nn.utils.clip_grad_norm_(trained, 1.0)
+            optimiser.step()
+            schedule.step()
+            optimiser.zero_grad()
+            total += losses.detach().cpu().numpy() / len(buckets)
+        _log.info("distillation pass %d/%d: %s", epoch + 1, epochs, _named(total))
+
+
+def _named(losses: NDArray[np.float64]) -> str:
+    return "states {:.4f}, vectors {:.4f}, scores {:.4f}".format(*losses)
+
+
+def _trained(student: TextEncoder) -> list[nn.Parameter]:
+    """Return the weights that learn; dropout is off."""
+    student.eval()
+    student.requires_grad_(True)
+    student.model.embeddings.requires_grad_(False)
+    return [weight for weight in student.parameters() if weight.requires_grad]
+
+
+class _Teacher:
+    """What the full encoder gives for the texts, and how far a student is from it."""
+
+    @torch.no_grad()
+    def __init__(self, full: TextEncoder, texts: Sequence[str], metric: Factors) -> None:
+        depth = len(layers_of(full.model))
+        self._states = FrozenTrunk(full, texts, depth)
+        self._vectors = torch.zeros(len(texts), full.width)
+        for rows in length_buckets(self._states.lengths, BATCH):
+            states, mask = self._states.batch(rows, full.device)
+            self._vectors[torch.from_numpy(rows)] = full.pooled(states, mask, depth).cpu()
+        centred = self._vectors - self._vectors.mean(dim=0)
+        self._spread = max(float(centred.square().sum(dim=1).mean()), 1e-12)
+        felt = float((centred @ torch.from_numpy(metric)).square().sum(dim=1).mean())
+        self._root = torch.from_numpy(metric) / max(felt, 1e-12) ** 0.5
+        sample, mask = self._states.batch(np.arange(min(len(texts), VARIANCE_TEXTS)), full.device)
+        self._variance = max(float(sample[mask.bool()].var(dim=0).mean()), 1e-12)
+
+    def losses(self, rows: Rows, tokens: Tokens, student: TextEncoder) -> Tensor:
+        """Return the student's errors of states, vectors and scores [3]; all missing is one.
+
+        `tokens` are the student's of all texts; those in `rows` [b] are asked.
+        """
+        ids, mask = tokens.batch(rows, student.padding, student.device)
+        depth = len(layers_of(student.model))
+        states = student.states(ids, mask, depth)
+        wanted, _ = self._states.batch(rows, states.device)
+        inside = mask.unsqueeze(-1).to(states.dtype)
+        apart = ((states - wanted).square() * inside).sum() / (inside.sum() * states.shape[2])
+        vectors = student.pooled(states, mask, depth)
+        missed = vectors - self._vectors[torch.from_numpy(rows)].to(vectors.device)
+        scores = missed @ self._root.to(vectors.device)
+        return torch.stack(
+            [
+                apart / self._variance,
+                missed.square().sum(dim=1).mean() / self._spread,
+                scores.square().sum(dim=1).mean(),
+            ]
+        )

@@ -1,0 +1,120 @@
+"""The pruned encoder and the towers become ONNX files.
+
+- Optimum exports the encoder; its numbers are then made smaller for the hardware that scores, and
+  the tail of `models/compression/pooling.py` is put on.
+- The files load with plain ONNX Runtime and the tokenizers library.
+
+Trade-off: one exporter for the encoder and another for the towers, which Optimum doesn't know.
+"""
+
+import shutil
+import warnings
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import torch
+from torch import nn
+
+from models.compression.pooling import append_pooling
+from models.compression.quantisation import quantise
+from models.network.encoder import TextEncoder
+from models.network.towers import TwoTowers
+from models.serving.bundle import (
+    ENCODER,
+    HISTORY_FACTORS,
+    ITEM_FACTORS,
+    ITEM_TOWER,
+    TOKENIZER,
+    USER_TOWER,
+    refuse_unsafe_graph,
+)
+
+OPSET = 18
+
+
+def export_encoder(encoder: TextEncoder, folder: Path, quantisation: str) -> None:
+    """Write `encoder.onnx` and `tokenizer.json`, quantised as `quantisation` says."""
+    from optimum.exporters.onnx import onnx_export_from_model
+
+    with TemporaryDirectory() as scratch, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        exported = Path(scratch) / "exported"
+        encoder.eval()
+        onnx_export_from_model(
+            encoder.model.cpu(),
+            output=exported,
+            task="feature-extraction",
+            opset=OPSET,
+            monolith=True,
+            do_validation=False,
+        )
+        shutil.copyfile(quantise(exported, quantisation), folder / ENCODER)
+    append_pooling(folder / ENCODER, encoder.width)
+    refuse_unsafe_graph(folder / ENCODER)
+    encoder.tokenizer.save_pretrained(folder / "tokenizer")
+    shutil.copyfile(folder / "tokenizer" / TOKENIZER, folder / TOKENIZER)
+    shutil.rmtree(folder / "tokenizer")
+
+
+def write_towers(towers: TwoTowers, text_dim: int, folder: Path) -> None:
+    """Write the towers with the own factors of the known items: what scoring needs of them."""
+    np.save(folder / ITEM_FACTORS, towers.own_ranking[towers.known].numpy())
+    np.save(folder / HISTORY_FACTORS, towers.own_history[towers.known].numpy())
+    export_towers(towers, text_dim, folder)
+
+
+def export_towers(towers: TwoTowers, text_dim: int, folder: Path) -> None:
+    """Write `item_tower.onnx` and `user_tower.onnx`."""
+    towers = towers.cpu().eval()
+    ranking, history = towers.own_ranking.shape[1], towers.own_history.shape[1]
+    ages = torch.arange(5, dtype=torch.float32).expand(2, -1).contiguous()
+    _export(
+        towers.items,
+        (torch.zeros(3, text_dim), torch.zeros(3, ranking), torch.zeros(3, history)),
+        folder / ITEM_TOWER,
+        {name: {0: "items"} for name in ("text_vectors", "ranking_sum", "history_sum")},
+        ["ranking", "history"],
+    )
+    _export(
+        towers.users,
+        (
+            torch.zeros(2, text_dim),
+            torch.zeros(4, history),
+            torch.zeros((2, 5), dtype=torch.int64),
+            ages,
+            torch.zeros(2),
+        ),
+        folder / USER_TOWER,
+        {
+            "profiles": {0: "users"},
+            "history_factors": {0: "items_and_padding"},
+            "items": {0: "users", 1: "history"},
+            "ages": {0: "users", 1: "history"},
+            "idle_days": {0: "users"},
+        },
+        ["user_factors"],
+    )
+
+
+def _export(
+    module: nn.Module,
+    example: tuple[torch.Tensor, ...],
+    path: Path,
+    inputs: dict[str, dict[int, str]],
+    outputs: list[str],
+) -> None:
+    axes = {**inputs, **{name: {0: next(iter(inputs.values()))[0]} for name in outputs}}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.onnx.export(
+            module,
+            example,
+            str(path),
+            input_names=list(inputs),
+            output_names=outputs,
+            dynamic_axes=axes,
+            opset_version=OPSET,
+            dynamo=False,
+        )
+    refuse_unsafe_graph(path)

@@ -1,0 +1,102 @@
+"""The small encoder in its stages: trimmed, pruned, distilled.
+
+- Each stage is handed out as soon as it stands, so that it can be measured before the next.
+- What users feel of an error is taken from their factors in the validation question.
+
+Trade-off: distillation goes on with the pruned encoder itself; who wants to keep that, copies it.
+"""
+
+import copy
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+
+from models.compression.distillation import distil, score_metric
+from models.compression.pruning import prune_layers, prune_units
+from models.compression.vocabulary import trim_vocabulary
+from models.data.interactions import Factors
+from models.errors import InputError
+from models.evaluation.question import Question
+from models.network.adaptation import unwrap, wrapped
+from models.network.encoder import TextEncoder
+from models.network.towers import TwoTowers
+from models.serving.bundle import Bundle
+from models.serving.user_encoder import pad_histories
+
+USERS = 512
+
+
+@dataclass(frozen=True)
+class StudentOptions:
+    """How small the encoder gets; the settings of the same names explain the fields."""
+
+    vocabulary_margin: int
+    keep_layers: int
+    keep_heads: float
+    keep_width: float
+    distil_texts: int
+    distil_learning_rate: float
+    seed: int
+
+
+def stages(
+    encoder: TextEncoder,
+    texts: Sequence[str],
+    metric: Factors,
+    options: StudentOptions,
+) -> Iterator[tuple[str, TextEncoder]]:
+    """Yield the encoder "trimmed", "pruned" and "distilled".
+
+    It learns from `texts`; `metric` [w, w] is that of `score_metric`. What can't be merged into the
+    encoder's weights stays behind, and distillation teaches it.
+    Raises InputError where there is such a thing and no distillation.
+    """
+    bare = encoder
+    if any(wrapped(encoder)):
+        if not options.distil_texts:
+            raise InputError(
+                "setting `distil_texts`: 0, but a prefix or adapters can't be merged into the "
+                "weights and reach the export by distillation alone"
+            )
+        bare = copy.deepcopy(encoder)
+        unwrap(bare)
+    trimmed = trim_vocabulary(bare, texts, options.vocabulary_margin)
+    yield "trimmed", trimmed
+    pruned = prune_layers(trimmed, options.keep_layers)
+    pruned = prune_units(pruned, options.keep_heads, options.keep_width, texts, options.seed)
+    yield "pruned", pruned
+    distil(
+        pruned,
+        encoder,
+        texts,
+        metric,
+        options.distil_texts,
+        options.distil_learning_rate,
+        options.seed,
+    )
+    yield "distilled", pruned
+
+
+@torch.no_grad()
+def felt_by_users(
+    towers: TwoTowers, question: Question, profiles: Factors, trained: Bundle
+) -> Factors:
+    """Return the `score_metric` [w, w] of the first users of `question`.
+
+    `profiles` [u, w] are the vectors of its users' profiles; the version says how much of a history
+    counts.
+    """
+    histories = question.histories[:USERS]
+    length = int(trained.manifest["history_length"])
+    items, ages = pad_histories(
+        histories, trained.positive_threshold, length, len(towers.own_history)
+    )
+    users = towers.user_factors(
+        torch.from_numpy(profiles[: len(histories)]),
+        towers.own_history,
+        torch.from_numpy(items),
+        torch.from_numpy(ages),
+        torch.zeros(len(histories)),
+    )
+    return score_metric(towers.items.ranking.weight.T.numpy(), users.numpy())

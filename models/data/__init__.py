@@ -1,0 +1,1 @@
+"""The data as arrays: interactions, splits, texts and attributes."""

@@ -1,0 +1,1 @@
+"""Metrics, the questions that are asked, and how models are compared."""

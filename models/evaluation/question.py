@@ -1,0 +1,179 @@
+"""Asks models the question of a trial, and keeps the answers side by side.
+
+- `Question` holds what all models are asked: the users with something to find, their histories
+  and profiles, what is true and what may be ranked.
+- `judge` scores the users in blocks and keeps lists, hits and the scores of labelled pairs, each
+  user's in standard deviations over the candidates, so that they compare across users.
+
+Trade-off: an item that a user has already and gets again is neither ranked nor counted as true,
+so repeated consumption is not measured.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+from scipy import sparse
+
+from models.baselines.popularity import Scorer, user_item_matrix
+from models.data.interactions import Factors, History, Interactions, Rows, histories
+from models.data.splits import Trial
+from models.evaluation.metrics import (
+    Hits,
+    Mask,
+    Numbers,
+    Scores,
+    area_under_curve,
+    diversity,
+    gini,
+    novelty,
+    popularity_percentile,
+    recommendation_counts,
+    top_rows,
+)
+
+Option = TypeVar("Option")
+
+CUTOFF = 10
+USERS_AT_ONCE = 256
+
+
+@dataclass(frozen=True)
+class Question:
+    """The users [u] asked, what each has and is, and sparse truth and given [u, n]."""
+
+    trial: Trial
+    users: Rows
+    histories: list[History]
+    profiles: list[str]
+    truth: sparse.csr_array
+    given: sparse.csr_array
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A model's lists for the users asked, and its standard scores of their labelled pairs [m]."""
+
+    hits: Hits
+    pair_scores: Numbers
+
+    def ndcg(self) -> Numbers:
+        """Return NDCG@10 for each user asked [u]."""
+        return self.hits.ndcg()
+
+
+def ask(trial: Trial, profiles: Sequence[str]) -> Question:
+    """Prepare a trial's question; `profiles` are the texts of all users by user row.
+
+    Users are asked who have a true item that can be ranked: a candidate that isn't given.
+    """
+    ranked = np.zeros(trial.truth.n_items)
+    ranked[trial.candidates] = 1.0
+    given = user_item_matrix(trial.given)
+    wanted = user_item_matrix(trial.truth)
+    truth = sparse.csr_array((wanted - wanted * given) * ranked)
+    truth.eliminate_zeros()
+    users = np.flatnonzero(truth.sum(axis=1) > 0)
+    return Question(
+        trial,
+        users,
+        histories(trial.given, users),
+        [profiles[user] for user in users.tolist()],
+        sparse.csr_array(truth[users]),
+        sparse.csr_array(given[users]),
+    )
+
+
+def judge(question: Question, score: Scorer, k: int = CUTOFF) -> Answer:
+    """Return a model's answer; ValueError where its scores have another shape or aren't finite."""
+    candidate = np.zeros(question.truth.shape[1], dtype=np.bool_)
+    candidate[question.trial.candidates] = True
+    labelled, place = labelled_pairs(question)
+    pair_scores = np.zeros(len(labelled))
+    rows, hits = [], []
+    for start in range(0, len(question.users), USERS_AT_ONCE):
+        block = slice(start, start + USERS_AT_ONCE)
+        scores = score(question.histories[block], question.profiles[block])
+        _check(scores, (len(question.histories[block]), len(candidate)))
+        allowed = candidate & (question.given[block].toarray() == 0)
+        best = top_rows(scores, allowed, k)
+        true = np.take_along_axis(question.truth[block].toarray(), np.maximum(best, 0), axis=1)
+        rows.append(best)
+        hits.append((true > 0) & (best >= 0))
+        inside = (place >= start) & (place < start + USERS_AT_ONCE)
+        standard = standardised(scores, candidate)
+        pair_scores[inside] = standard[place[inside] - start, labelled.item[inside]]
+    relevant = np.diff(question.truth.indptr).astype(np.int64)
+    return Answer(Hits(np.concatenate(rows), np.concatenate(hits), relevant), pair_scores)
+
+
+def headline(question: Question, answer: Answer, vectors: Factors | None) -> dict[str, float]:
+    """Return a model's metrics by name; diversity where item vectors [n, d] are handed in.
+
+    AUC takes the standard scores of the labelled pairs, across users.
+    """
+    hits, train = answer.hits, question.trial.train
+    rows, known = hits.rows, popularity_counts(train)
+    counts = recommendation_counts(rows, train.n_items)[question.trial.candidates]
+    n_users = len(np.unique(train.user))
+    found = {
+        f"ndcg@{CUTOFF}": _mean(hits.ndcg()),
+        f"recall@{CUTOFF}": _mean(hits.recall()),
+        f"mrr@{CUTOFF}": _mean(hits.reciprocal_rank()),
+        f"hit_rate@{CUTOFF}": _mean(hits.hit()),
+        f"coverage@{CUTOFF}": float((counts > 0).sum()) / max(len(counts), 1),
+        f"gini@{CUTOFF}": gini(counts),
+        f"popularity_percentile@{CUTOFF}": popularity_percentile(rows, known),
+        f"novelty@{CUTOFF}": novelty(rows, known, n_users),
+    }
+    if vectors is not None:
+        found[f"diversity@{CUTOFF}"] = diversity(rows, vectors)
+    labelled, _ = labelled_pairs(question)
+    auc = area_under_curve(answer.pair_scores, labelled.value >= question.trial.threshold)
+    return found if auc is None else {**found, "auc": auc}
+
+
+def choose(question: Question, options: Iterable[tuple[Option, Scorer]]) -> Option:
+    """Return the option whose scorer has the best mean NDCG@10; the first where none is better.
+
+    `question` is a tuning question; where it asks nobody, the first option stands.
+    """
+    best, best_ndcg = None, -1.0
+    for option, score in options:
+        ndcg = float(judge(question, score).ndcg().mean()) if len(question.users) else 0.0
+        if best is None or ndcg > best_ndcg:
+            best, best_ndcg = option, ndcg
+    if best is None:
+        raise ValueError("no options to choose from")
+    return best
+
+
+def labelled_pairs(question: Question) -> tuple[Interactions, Rows]:
+    """Return the labelled interactions of the users asked, and each one's place among them."""
+    labelled = question.trial.labelled
+    labelled = labelled.take(np.isin(labelled.user, question.users))
+    return labelled, np.searchsorted(question.users, labelled.user)
+
+
+def popularity_counts(train: Interactions) -> Rows:
+    """Return the number of users [n] who have each item."""
+    return np.asarray(user_item_matrix(train).sum(axis=0), dtype=np.int64)
+
+
+def standardised(scores: Scores, candidate: Mask | slice = slice(None)) -> Numbers:
+    """Return scores [u, n] less each user's mean, by the deviation, over the candidates [n]."""
+    ranked = scores[:, candidate].astype(np.float64)
+    deviation = np.maximum(ranked.std(axis=1, keepdims=True), 1e-9)
+    return np.asarray((scores - ranked.mean(axis=1, keepdims=True)) / deviation)
+
+
+def _mean(values: Numbers) -> float:
+    return float(values.mean())
+
+
+def _check(scores: Scores, shape: tuple[int, int]) -> None:
+    if scores.shape != shape:
+        raise ValueError(f"scores of shape {scores.shape}, expected {shape}")
+    if not np.isfinite(scores).all():
+        raise ValueError("scores hold NaN or infinite values")

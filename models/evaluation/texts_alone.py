@@ -1,0 +1,68 @@
+"""Ranking by texts alone: known items lose their own factors and have what their text says.
+
+- A fifth of the known items is withheld, as many as the `cold_item` split withholds. The text map
+  is solved on the others, so that it has never seen what it predicts.
+- Both encoders go through the same map, that of the full one's vectors: the shipped vectors have
+  to stand in for these.
+
+Trade-off: the own factors of the other items still come from all interactions. Both encoders share
+them, so their difference is not touched.
+"""
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+
+from models.baselines.popularity import Scorer
+from models.data.interactions import Factors, History
+from models.factors.text_map import solve_text_map
+from models.serving.bundle import Bundle
+from models.serving.user_encoder import HistoryEncoder
+
+SHARE = 5
+
+
+def withheld_items(known: NDArray[np.bool_], seed: int) -> NDArray[np.bool_]:
+    """Return the mask [n] of a fifth of the `known` items, drawn at random."""
+    rows = np.flatnonzero(known)
+    chosen = np.zeros(len(known), dtype=np.bool_)
+    chosen[np.random.default_rng(seed).permutation(rows)[: len(rows) // SHARE]] = True
+    return chosen
+
+
+def scorers_by_text(
+    bundle: Bundle,
+    own: tuple[Factors, Factors],
+    known: NDArray[np.bool_],
+    columns: sparse.csr_array,
+    fine_tuned: Factors,
+    rows: Mapping[str, int],
+    withheld: NDArray[np.bool_],
+    threads: int,
+) -> Callable[[Factors], Scorer]:
+    """Return what makes a scorer of text vectors [t, w], without the own factors of `withheld`.
+
+    `own` are ranking [n, d] and history factors [n, h]; the vectors of the items stand first in
+    `fine_tuned` [t, w], those of profiles at `rows`.
+    """
+    targets = np.hstack(own)
+    size, n_items = own[0].shape[1], len(known)
+    kept = known & ~withheld
+    text_map = solve_text_map(fine_tuned[:n_items], columns, targets, kept)
+    from_attributes = columns @ text_map.attributes + text_map.bias
+
+    def scorer(vectors: Factors) -> Scorer:
+        predicted = vectors[:n_items] @ text_map.weights + from_attributes
+        factors = np.where(kept[:, None], targets, predicted).astype(np.float32)
+        users = HistoryEncoder(bundle, factors[:, size:], threads)
+        ranking = factors[:, :size]
+
+        def score(histories: list[History], profiles: list[str]) -> Factors:
+            own_profiles = vectors[[rows[profile] for profile in profiles]]
+            return users.encode(histories, own_profiles, None) @ ranking.T
+
+        return score
+
+    return scorer

@@ -1,0 +1,138 @@
+"""One version in three states, as functions that score users against a catalogue.
+
+- `pretrained`: cosine of the untouched language model's item vectors with the mean of those of the
+  user's liked items.
+- `fine_tuned`: the fine-tuned PyTorch encoder's vectors under the two towers.
+- `shipped`: the compressed encoder under the two towers, as a night computes it.
+
+Trade-off: the first two are stored vectors and know only the texts of training.
+"""
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from safetensors.numpy import load_file
+
+from models.baselines.choice import Probability
+from models.data.interactions import Catalogue, Factors, History
+from models.data.texts import item_texts
+from models.errors import InputError
+from models.evaluation.interest import (
+    calibrated,
+    features,
+    probabilities,
+    text_levels,
+    with_intercept,
+)
+from models.evaluation.metrics import Numbers
+from models.evaluation.question import Question
+from models.factors.text_map import TextMap
+from models.serving.bundle import (
+    FINE_TUNED_VECTORS,
+    INTEREST,
+    PRETRAINED_VECTORS,
+    TEXTS,
+    Bundle,
+)
+from models.serving.user_encoder import HistoryEncoder, TextVectors, attribute_columns, item_factors
+
+ScoreFunction = Callable[[list[History], list[str]], Factors]
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A variant that is ready to score: item vectors [n, w] and the function of users."""
+
+    name: str
+    bundle: Bundle
+    catalogue: Catalogue
+    vectors: Factors
+    score: ScoreFunction
+
+    def probability_after(self, tuning: Question) -> Probability:
+        """Return the function from a question and scores [m] to probabilities of liking [m].
+
+        The untouched language model predicts no interest: its cosine is calibrated on `tuning`.
+        """
+        if self.name == "pretrained":
+            plain = calibrated(tuning, self.score)
+            return lambda _, scores: probabilities(plain, with_intercept(scores))
+        levels, coefficients = self.interest()
+        return lambda question, scores: probabilities(
+            coefficients, features(question, scores, levels)
+        )
+
+    def interest(self) -> tuple[Factors, Numbers]:
+        """Return the items' levels [n] and the coefficients [4] of interest prediction."""
+        arrays = load_file(self.bundle.path(INTEREST))
+        columns = attribute_columns(self.bundle, self.catalogue)
+        text_map = TextMap(arrays["weights"], arrays["bias"], arrays["attributes"])
+        levels = text_levels(text_map, self.vectors, columns)
+        own = dict(zip(self.bundle.manifest["rated_item_ids"], arrays["levels"], strict=True))
+        for row, item in enumerate(self.catalogue.item_ids):
+            levels[row] = own.get(item, levels[row])
+        return levels, arrays["coefficients"]
+
+
+def open_variant(
+    bundle: Bundle,
+    name: str,
+    catalogue: Catalogue,
+    threads: int = 1,
+    clock: float | None = None,
+) -> Variant:
+    """Return the variant `name`, which scores users against the catalogue, [u, n].
+
+    `clock` is the time of asking in seconds, None for right after each user's newest interaction.
+    """
+    if name == "pretrained":
+        vectors = stored_vectors(bundle, PRETRAINED_VECTORS)(item_texts(catalogue))
+        return Variant(name, bundle, catalogue, vectors, _mean_of_liked(vectors, bundle))
+    if name == "fine_tuned":
+        encode = stored_vectors(bundle, FINE_TUNED_VECTORS)
+    elif name == "shipped":
+        encode = TextVectors(bundle, threads).encode
+    else:
+        raise ValueError(f"variant {name!r}: expected pretrained, fine_tuned or shipped")
+    vectors = encode(item_texts(catalogue))
+    ranking, history = item_factors(bundle, catalogue, vectors, threads)
+    users = HistoryEncoder(bundle, history, threads)
+
+    def score(histories: list[History], profiles: list[str]) -> Factors:
+        return users.encode(histories, encode(profiles), clock) @ ranking.T
+
+    return Variant(name, bundle, catalogue, vectors, score)
+
+
+def _mean_of_liked(vectors: Factors, bundle: Bundle) -> ScoreFunction:
+    threshold = bundle.positive_threshold
+
+    def score(histories: list[History], profiles: list[str]) -> Factors:  # noqa: ARG001
+        means = np.zeros((len(histories), vectors.shape[1]), dtype=np.float32)
+        for row, history in enumerate(histories):
+            liked = history.liked(threshold)
+            if len(liked):
+                means[row] = vectors[liked].mean(axis=0)
+        return means @ vectors.T
+
+    return score
+
+
+def stored_vectors(bundle: Bundle, name: str) -> Callable[[Sequence[str]], Factors]:
+    """Return the function from texts of the version's training to their vectors in array `name`."""
+    texts: list[str] = json.loads(bundle.path(TEXTS).read_text("utf-8"))
+    rows = {text: row for row, text in enumerate(texts)}
+    vectors = bundle.array(name)
+
+    def encode(wanted: Sequence[str]) -> Factors:
+        missing = next((text for text in wanted if text not in rows), None)
+        if missing is not None:
+            raise InputError(
+                f"model version {bundle.version} was not trained with the text {missing[:60]!r}: "
+                "train again, or evaluate the shipped model alone"
+            )
+        return np.asarray(vectors[[rows[text] for text in wanted]], dtype=np.float32)
+
+    return encode

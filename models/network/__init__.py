@@ -1,0 +1,1 @@
+"""The language model and the towers over it, as PyTorch modules."""

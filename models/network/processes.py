@@ -1,0 +1,141 @@
+"""One training step shared by several processes, each with a GPU or some CPU threads of its own.
+
+- Users of a step are dealt out; so are the bucket's texts, whose vectors are then exchanged with
+  gradients, since every user is ranked against all of them.
+- Each process weighs its losses by its share, so that the mean over processes that PyTorch's
+  DistributedDataParallel makes of the gradients is the gradient of one process.
+
+Trade-off: validation runs in every process, which costs nothing in time and keeps them in step.
+"""
+
+import os
+import socket
+from collections.abc import Callable
+from typing import Any, cast
+
+import numpy as np
+import torch
+import torch.distributed as dist
+import torch.multiprocessing
+from torch import Tensor
+from torch.multiprocessing.spawn import ProcessRaisedException, start_processes
+
+from models.data.interactions import Rows
+from models.errors import InputError
+
+_USERS = ("profiles", "items", "ages", "taken", "user_levels")
+_TARGETS, _PAIRS = ("target_users", "target_places"), ("pair_users", "pair_places", "labels",
+                                                        "values")  # fmt: skip
+
+
+def world() -> int:
+    """Return how many processes train together."""
+    return dist.get_world_size() if dist.is_initialized() else 1
+
+
+def rank() -> int:
+    """Return the number of this one, from 0."""
+    return dist.get_rank() if dist.is_initialized() else 0
+
+
+def together(own: Tensor, places: Tensor, size: int) -> Tensor:
+    """Return the rows [size, w] of all processes; `own` [m, w] are those at `places` [m]."""
+    whole = own.new_zeros(size, own.shape[1]).index_copy(0, places, own)
+    if world() == 1:
+        return whole
+    return cast(Tensor, _Sum.apply(whole))
+
+
+class _Sum(torch.autograd.Function):
+    """The sum over processes, of values and of gradients."""
+
+    @staticmethod
+    def forward(_: Any, rows: Tensor) -> Tensor:
+        return _summed(rows)
+
+    @staticmethod
+    def backward(_: Any, gradient: Tensor) -> Tensor:
+        return _summed(gradient)
+
+
+def _summed(rows: Tensor) -> Tensor:
+    whole = rows.clone()
+    dist.all_reduce(whole)
+    return whole
+
+
+def dealt(count: int) -> Rows:
+    """Return this process's rows of `count`, every `world()`-th."""
+    return np.arange(count)[rank() :: world()]
+
+
+def dealt_batch(batch: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Return this process's users of a batch of `Collator`, and the shares of their losses."""
+    users = torch.from_numpy(dealt(len(batch["profiles"])))
+    place = torch.full((len(batch["profiles"]),), -1, dtype=torch.int64)
+    place[users] = torch.arange(len(users))
+    ours = {name: batch[name][users] for name in _USERS}
+    for names in (_TARGETS, _PAIRS):
+        kept = place[batch[names[0]]] >= 0
+        ours |= {name: batch[name][kept] for name in names}
+        ours[names[0]] = place[ours[names[0]]]
+    asked = [torch.unique(part["target_users"]) for part in (batch, ours)]
+    shares = {
+        "ranking": _share(*asked),
+        "cosine": _share(batch["target_users"], ours["target_users"]),
+        "interest": _share(batch["labels"], ours["labels"]),
+    }
+    return {**batch, **ours, **{f"share_of_{name}": share for name, share in shares.items()}}
+
+
+def _share(everybody: Tensor, ours: Tensor) -> Tensor:
+    return torch.tensor(world() * len(ours) / max(len(everybody), 1))
+
+
+def run_in_processes(count: int, work: Callable[..., None], *arguments: Any) -> None:
+    """Run `work(*arguments)` in `count` processes that find each other.
+
+    Raises InputError of the first process that raised one.
+    """
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    context = torch.multiprocessing.get_context("spawn")
+    refusals = context.SimpleQueue()
+    try:
+        start_processes(
+            _process, (count, port, refusals, work, arguments), nprocs=count, start_method="spawn"
+        )
+    except ProcessRaisedException:
+        if refusals.empty():  # else the others failed because one had left
+            raise
+    if not refusals.empty():
+        raise InputError(refusals.get())
+
+
+def _process(
+    number: int,
+    count: int,
+    port: int,
+    refusals: Any,
+    work: Callable[..., None],
+    arguments: tuple[Any, ...],
+) -> None:
+    os.environ |= {
+        "RANK": str(number),
+        "LOCAL_RANK": str(number),
+        "WORLD_SIZE": str(count),
+        "LOCAL_WORLD_SIZE": str(count),
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": str(port),
+    }
+    torch.set_num_threads(max(1, len(os.sched_getaffinity(0)) // count))
+    if torch.cuda.is_available():
+        torch.cuda.set_device(number)
+    dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+    try:
+        work(*arguments)
+    except InputError as error:
+        refusals.put(str(error))
+    finally:
+        dist.destroy_process_group()

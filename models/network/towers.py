@@ -1,0 +1,194 @@
+"""The network: two towers on one language model, meeting in one dot product.
+
+- Item tower: ranking factors (how an item is found) and history factors (what liking it says) as
+  a linear map of the item's text vector plus the sum of its attributes' factors. Known items have
+  factors of their own, learned from interactions; training drops those of a few items at a time,
+  so that texts learn to stand in for them (as in DropoutNet, Volkovs et al., 2017).
+- User tower: the recency-weighted sum of the history factors of the liked items, a unit vector for
+  each block; a linear map of the profile's text vector; and weights of the popularity dimensions
+  that fall with the length of the history and rise with the time since the last interaction.
+- Interest head: whether a user likes an item once seen, from the same dot product, the item's text
+  and the user's generosity.
+
+Trade-off: histories are weighed by age alone, without attention between items: a user's factors
+are one gather and one weighted sum, cheap enough to compute for everybody every night.
+"""
+
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from models.data.interactions import Factors
+from models.factors.start import Start
+
+
+class ItemTower(nn.Module):
+    """Text vectors and attribute sums to factors, for items without factors of their own."""
+
+    def __init__(self, text_dim: int, ranking: int, history: int) -> None:
+        super().__init__()
+        self.ranking = nn.Linear(text_dim, ranking)
+        self.history = nn.Linear(text_dim, history)
+
+    def forward(
+        self, text_vectors: Tensor, ranking_sum: Tensor, history_sum: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Return ranking [n, d] and history factors [n, h] from text vectors [n, w] and sums."""
+        return self.ranking(text_vectors) + ranking_sum, self.history(text_vectors) + history_sum
+
+
+class UserTower(nn.Module):
+    """Profile vectors and histories to user factors."""
+
+    floor: Tensor
+    half_life: Tensor
+    profile_mean: Tensor
+    profile_weights: Tensor
+
+    def __init__(self, start: Start) -> None:
+        super().__init__()
+        self.blocks = start.blocks
+        self.popularity = start.popularity
+        sizes = torch.tensor([block.size for block in start.blocks])
+        for name in ("floor", "half_life"):
+            values = torch.tensor([getattr(block, name) for block in start.blocks])
+            self.register_buffer(name, values.float().repeat_interleave(sizes))
+        self.register_buffer("profile_mean", torch.from_numpy(start.profile_mean))
+        self.register_buffer("profile_weights", torch.from_numpy(start.profile_weights))
+
+    def forward(
+        self,
+        profiles: Tensor,
+        history_factors: Tensor,
+        items: Tensor,
+        ages: Tensor,
+        idle_days: Tensor,
+    ) -> Tensor:
+        """Return user factors [b, d].
+
+        `profiles` [b, w]; `history_factors` [n + 1, h] with a last row of zeros; `items` [b, l]
+        rows of it, n where there is none; `ages` [b, l] in interactions, 0 for the newest;
+        `idle_days` [b] since the newest.
+        """
+        weights = self.floor + 0.5 ** (ages.unsqueeze(-1) / self.half_life)
+        summed = (history_factors[items] * weights).sum(dim=1)
+        known = (items < history_factors.shape[0] - 1).to(summed.dtype).sum(dim=1)
+        away = 1.0 - 0.5 ** (idle_days.clamp(min=0.0) / self.popularity.idle_half_life)
+        parts, start = [], 0
+        for block in self.blocks:
+            gain = block.gain + away.unsqueeze(1) * (block.away - block.gain)
+            parts.append(gain * unit(summed[:, start : start + block.size]))
+            start += block.size
+        return torch.cat([*parts, *self._for_the_unknown(profiles, known, away)], dim=1)
+
+    def _for_the_unknown(self, profiles: Tensor, known: Tensor, away: Tensor) -> tuple[Tensor, ...]:
+        """Return what a profile says [b, p] and the weights of popularity [b, 4].
+
+        `known` [b] positives and `away` [b], 0 just after the newest, 1 after days.
+        """
+        weighing = self.popularity
+        share = 0.5 ** (known / weighing.half_length)
+        new = weighing.unknown * share
+        profile = unit((profiles - self.profile_mean) @ self.profile_weights)
+        returning = (away * (1.0 - share)).unsqueeze(1) * profiles.new_tensor(weighing.returning)
+        nothing = torch.zeros_like(new)
+        leading = [nothing, (1.0 - away) * new, nothing, away * new]
+        popularity = returning + torch.stack(leading, dim=1)
+        return weighing.profile * new.unsqueeze(1) * profile, popularity
+
+
+def unit(rows: Tensor) -> Tensor:
+    """Return rows [b, r] of length one; rows of zeros stay."""
+    lengths: Tensor = torch.linalg.vector_norm(rows, dim=1, keepdim=True)
+    return rows / lengths.clamp(min=1e-9)
+
+
+class InterestHead(nn.Module):
+    """What a user thinks of an item once seen: the logit of liking it, and its rating.
+
+    It teaches the language model; the probabilities that are told are those of
+    `models.evaluation.interest`, fitted and calibrated once the vectors stand.
+    """
+
+    def __init__(self, text_dim: int) -> None:
+        super().__init__()
+        self.level = nn.Linear(text_dim, 2)
+        self.scale = nn.Parameter(torch.tensor([0.3, 0.3]))
+        self.generosity = nn.Parameter(torch.tensor([1.0, 0.5]))
+        nn.init.zeros_(self.level.weight)
+        nn.init.zeros_(self.level.bias)
+
+    def forward(self, text_vectors: Tensor, scores: Tensor, user_levels: Tensor) -> Tensor:
+        """Return logits and standardised ratings [m, 2] of pairs.
+
+        `text_vectors` [m, w] of the items, `scores` [m], and the users' log-odds of liking [m].
+        """
+        own: Tensor = self.level(text_vectors)
+        return own + self.scale * scores[:, None] + self.generosity * user_levels[:, None]
+
+
+class TwoTowers(nn.Module):
+    """Both towers, the interest head and the factors of the known items."""
+
+    own_ranking: Tensor
+    own_history: Tensor
+    known: Tensor
+
+    def __init__(self, text_dim: int, start: Start) -> None:
+        super().__init__()
+        ranking, history = start.ranking.shape[1], start.history.shape[1]
+        self.items = ItemTower(text_dim, ranking, history)
+        self.users = UserTower(start)
+        self.interest = InterestHead(text_dim)
+        self.temperature = nn.Parameter(torch.tensor(1.0))
+        self.register_buffer("own_ranking", torch.from_numpy(start.ranking))
+        self.register_buffer("own_history", torch.from_numpy(start.history))
+        self.register_buffer("known", torch.from_numpy(start.known))
+
+    def item_factors(
+        self, text_vectors: Tensor, ranking_sum: Tensor, history_sum: Tensor, without: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Return ranking [n, d] and history factors [n, h]: an item's own, else those of its text.
+
+        Items in `without` [n] go without their own.
+        """
+        rows = torch.nonzero(~self.known | without).squeeze(1)
+        ranking, history = self.items(text_vectors[rows], ranking_sum[rows], history_sum[rows])
+        return (
+            self.own_ranking.index_copy(0, rows, ranking),
+            self.own_history.index_copy(0, rows, history),
+        )
+
+    def user_factors(
+        self,
+        profiles: Tensor,
+        history_factors: Tensor,
+        items: Tensor,
+        ages: Tensor,
+        idle_days: Tensor,
+    ) -> Tensor:
+        """Return user factors [b, d] from history factors [n, h]; see `UserTower`."""
+        padded = nn.functional.pad(history_factors, (0, 0, 0, 1))
+        return cast(Tensor, self.users(profiles, padded, items, ages, idle_days))
+
+    def set_own(self, start: Start) -> None:
+        """Replace the items' own factors, and what profiles mean, by those of another fit."""
+        for buffer, values in (
+            (self.own_ranking, start.ranking),
+            (self.own_history, start.history),
+            (self.known, start.known),
+            (self.users.profile_weights, start.profile_weights),
+            (self.users.profile_mean, start.profile_mean),
+        ):
+            buffer.copy_(torch.from_numpy(values))
+
+    def set_text_maps(self, maps: "tuple[Factors, Factors]") -> None:
+        """Replace the maps from text: weights [w, d + h] and biases [d + h]."""
+        weights, bias = (torch.from_numpy(array) for array in maps)
+        size = self.own_ranking.shape[1]
+        with torch.no_grad():
+            self.items.ranking.weight.copy_(weights[:, :size].T)
+            self.items.history.weight.copy_(weights[:, size:].T)
+            self.items.ranking.bias.copy_(bias[:size])
+            self.items.history.bias.copy_(bias[size:])

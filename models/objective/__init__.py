@@ -1,0 +1,1 @@
+"""What a fine-tune learns from: its data, examples, and penalties."""

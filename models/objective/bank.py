@@ -1,0 +1,192 @@
+"""The text bank and the model under training: a few items fresh, all others kept.
+
+- A bank keeps the vectors of all texts; validation renews them. In training a text may be read in
+  one of its varied copies.
+- Each step takes away the own factors of one bucket of items, which the language model then has to
+  make up for from their texts, with gradients; all other items stand as they are.
+
+Trade-off: gradients reach the language model through items alone; profiles are short and say
+little, and keep the vectors of the last validation.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from models.data.interactions import Factors, Rows
+from models.data.texts import length_buckets
+from models.network.adaptation import Adaptation
+from models.network.encoder import FrozenTrunk
+from models.network.losses import (
+    LossMix,
+    Ranking,
+    RankingLoss,
+    cosine_alignment,
+    distillation_loss,
+    interest_loss,
+    rating_loss,
+)
+from models.network.processes import dealt, together
+from models.network.towers import TwoTowers
+
+BucketTerm = Callable[[Tensor, Tensor], Tensor]  # of rows [m] and their fresh vectors [m, w]
+Penalty = Callable[[], Tensor]
+
+
+class TextBank(nn.Module):
+    """Vectors of all texts; the layers of `adaptation` are trained, those below run once.
+
+    `copies` are varied copies of the first texts, as many of each.
+    """
+
+    vectors: Tensor
+
+    def __init__(
+        self,
+        adaptation: Adaptation,
+        texts: Sequence[str],
+        n_items: int,
+        copies: Sequence[Sequence[str]] = (),
+    ) -> None:
+        super().__init__()
+        self.encoder = adaptation.encoder
+        self.adaptation = adaptation
+        self.n_items = n_items
+        varied = [copy for of_one in copies for copy in of_one]
+        self._trunk = FrozenTrunk(self.encoder, [*texts, *varied], adaptation.first_layer)
+        self.lengths = self._trunk.lengths[: len(texts)]
+        self._copied, self._copies = len(copies), len(copies[0]) if copies else 0
+        self.register_buffer("vectors", torch.zeros(len(texts), self.encoder.width))
+        self.renew()
+
+    @property
+    def items(self) -> Tensor:
+        """Kept vectors of the items [n, w]."""
+        return self.vectors[: self.n_items]
+
+    @torch.no_grad()
+    def renew(self) -> None:
+        """Encode every text with the present weights, without dropout."""
+        was_training = self.training
+        self.eval()
+        for rows in length_buckets(self.lengths, 64):
+            self.vectors[torch.from_numpy(rows)] = self(rows).float()
+        self.train(was_training)
+
+    def forward(self, rows: Rows) -> Tensor:
+        """Return fresh vectors [m, w] of the texts `rows`, in training of copies among them."""
+        if self.training and self._copies:
+            rows = self._drawn(rows)
+        hidden, mask = self._trunk.batch(rows, self.vectors.device)
+        return self.encoder.pooled(hidden, mask, self.adaptation.first_layer)
+
+    def _drawn(self, rows: Rows) -> Rows:
+        """Return for each text its own row or that of one of its copies, all alike."""
+        drawn = torch.randint(self._copies + 1, (len(rows),)).numpy()
+        own = (drawn == self._copies) | (rows >= self._copied)
+        return np.where(own, rows, len(self.lengths) + rows * self._copies + drawn)
+
+
+class FinetunedModel(nn.Module):
+    """Bank and towers under the losses.
+
+    `sums` [n, d + h] is what attributes add to the factors of items; `probe` [n] marks the items
+    whose own factors stay out of the training, so that they tell how well texts stand in;
+    `teacher` [n, t] are the factors that texts are to tell of known items; `terms` are further
+    losses of a bucket's texts, `penalties` what is added whatever the batch.
+    """
+
+    sums: Tensor
+    probe: Tensor
+    teacher: Tensor
+
+    def __init__(
+        self,
+        bank: TextBank,
+        towers: TwoTowers,
+        probe: Tensor,
+        teacher: Factors,
+        mix: LossMix,
+        ranking_loss: RankingLoss,
+        terms: Mapping[str, BucketTerm],
+        penalties: Mapping[str, Penalty],
+    ) -> None:
+        super().__init__()
+        self.bank = bank
+        self.towers = towers
+        self.mix = mix
+        self.ranking_loss = ranking_loss
+        self._terms_of_buckets = dict(terms)
+        self._penalties = dict(penalties)
+        self.student = nn.Linear(bank.encoder.width, teacher.shape[1])
+        width = towers.own_ranking.shape[1] + towers.own_history.shape[1]
+        self.register_buffer("sums", torch.zeros(bank.n_items, width))
+        self.register_buffer("probe", probe)
+        self.register_buffer("teacher", torch.from_numpy(teacher))
+
+    def split_sums(self, rows: Tensor | slice) -> tuple[Tensor, Tensor]:
+        """Return the attribute sums of ranking [m, d] and history factors [m, h] of items."""
+        size = self.towers.own_ranking.shape[1]
+        return self.sums[rows, :size], self.sums[rows, size:]
+
+    @torch.no_grad()
+    def item_factors(self, without: Tensor) -> tuple[Tensor, Tensor]:
+        """Return ranking [n, d] and history factors [n, h] from the kept vectors."""
+        return self.towers.item_factors(self.bank.items, *self.split_sums(slice(None)), without)
+
+    def forward(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Return the mixed loss and its terms for a batch of `Collator`."""
+        rows = batch["bucket"]
+        ranking, history = self.item_factors(self.probe)
+        users = self.towers.user_factors(
+            self.bank.vectors[batch["profiles"]],
+            history,
+            batch["items"],
+            batch["ages"],
+            torch.zeros(len(batch["items"]), device=rows.device),
+        )
+        texts = self._texts(rows)
+        fresh, _ = self.towers.items(texts, *self.split_sums(rows))
+        whole = ranking.index_copy(0, rows, fresh.to(ranking.dtype))
+        terms = self._terms(batch, users, texts, whole)
+        total = self.mix(terms)
+        for name, penalty in self._penalties.items():
+            terms[name] = penalty()
+            total = total + terms[name]
+        return {"loss": total, **{name: term.detach() for name, term in terms.items()}}
+
+    def _texts(self, rows: Tensor) -> Tensor:
+        """Return fresh vectors [m, w] of the bucket, of which each process encodes its share."""
+        places = dealt(len(rows))
+        asked = rows.cpu().numpy()[places if len(places) else slice(1)]
+        own = self.bank(asked).float()[: len(places)]
+        return together(own, torch.from_numpy(places).to(rows.device), len(rows))
+
+    def _terms(
+        self, batch: dict[str, Tensor], users: Tensor, texts: Tensor, ranking: Tensor
+    ) -> dict[str, Tensor]:
+        """Return the losses that have a weight; pairs name places in the bucket."""
+        rows, wanted = batch["bucket"], self.mix.weights
+        places, pair_users = batch["pair_places"], batch["pair_users"]
+        terms = {name: term(rows, texts) for name, term in self._terms_of_buckets.items()}
+        if "distillation" in wanted:
+            terms["distillation"] = distillation_loss(self.student(texts), self.teacher[rows])
+        if "ranking" in wanted:
+            targets = batch["target_users"], rows[batch["target_places"]]
+            taken = batch["taken"] | self.probe
+            asked = Ranking(users, ranking, self.towers.temperature, taken, *targets)
+            terms["ranking"] = batch["share_of_ranking"] * self.ranking_loss(asked)
+        if {"interest", "rating"} & set(wanted):
+            scores = (users[pair_users] * ranking[rows[places]]).sum(dim=1)
+            levels = batch["user_levels"][pair_users]
+            heads = self.towers.interest(texts[places], scores, levels)
+            share = batch["share_of_interest"]
+            terms["interest"] = share * interest_loss(heads[:, 0], batch["labels"])
+            terms["rating"] = share * rating_loss(heads[:, 1], batch["values"])
+        if "cosine" in wanted:
+            liked = ranking[rows[batch["target_places"]]]
+            cosine = cosine_alignment(users[batch["target_users"]], liked)
+            terms["cosine"] = batch["share_of_cosine"] * cosine
+        return {name: terms[name] for name in wanted}

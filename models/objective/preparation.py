@@ -1,0 +1,85 @@
+"""What a fine-tune starts from: closed-form factors, the teacher, the probe and the buckets.
+
+- The teacher: the principal axes of the scores that the closed form gives to the training users,
+  so that a direction counts as much as it matters to somebody's ranking.
+- The probe: known items whose own factors stay out of the training; they tell how well texts stand
+  in.
+
+Trade-off: a fifth of the known items teaches nothing while anything is chosen.
+"""
+
+import numpy as np
+import torch
+from scipy import sparse
+from torch import Tensor
+
+from models.data.interactions import Factors, Interactions, Rows, histories
+from models.data.texts import length_buckets
+from models.factors.start import Start, collaborative_start
+from models.factors.text_map import content_features, solve_text_map
+from models.network.towers import TwoTowers, unit
+from models.objective.bank import FinetunedModel, TextBank
+from models.objective.task import TrainingTask, user_rows
+from models.objective.torch_scorer import user_factors
+
+TEACHER_FACTORS, TEACHER_USERS = 64, 4096
+PROBE_SHARE = 5
+
+
+def item_buckets(model: FinetunedModel, size: int) -> list[Rows]:
+    """Return the items that texts can learn from, known and no probe, by text length."""
+    rows = np.flatnonzero((model.towers.known & ~model.probe).cpu().numpy())
+    lengths = np.asarray(model.bank.lengths)[rows]
+    return [rows[bucket] for bucket in length_buckets(lengths.tolist(), size)]
+
+
+@torch.no_grad()
+def teacher_factors(task: TrainingTask, towers: TwoTowers, bank: TextBank, length: int) -> Factors:
+    """Return the teacher's factors [n, t] of the items, of mean zero and mean square length one."""
+    train = task.split.tuning.train
+    everyone = np.unique(train.user)
+    some = everyone[:: -(-len(everyone) // TEACHER_USERS)]
+    scatter = torch.zeros(towers.own_ranking.shape[1], towers.own_ranking.shape[1])
+    rows = torch.from_numpy(user_rows(task))
+    for users in np.array_split(some, -(-len(some) // 64)):
+        profiles = bank.vectors[rows[torch.from_numpy(users)]]
+        past = histories(train, users)
+        factors = user_factors(towers, profiles, towers.own_history, past, task.threshold, length)
+        scatter += (unit(factors).T @ unit(factors)).cpu()
+    values, axes = np.linalg.eigh(scatter.numpy())
+    kept = axes[:, -TEACHER_FACTORS:] * np.sqrt(np.maximum(values[-TEACHER_FACTORS:], 0.0))
+    factors_of_items = towers.own_ranking.cpu().numpy() @ kept
+    known = towers.known.cpu().numpy()
+    centred = factors_of_items - factors_of_items[known].mean(axis=0)
+    scale = np.sqrt((centred[known] ** 2).sum(axis=1).mean())
+    return np.asarray(centred / max(float(scale), 1e-9), dtype=np.float32)
+
+
+@torch.no_grad()
+def begin_at_ridge(model: FinetunedModel, task: TrainingTask) -> None:
+    """Start the student where ridge regression from the pretrained vectors ends."""
+    learned = (model.towers.known & ~model.probe).cpu().numpy()
+    texts_alone = sparse.csr_array(np.zeros((len(task.item_texts), 0), dtype=np.float32))
+    vectors, teacher = model.bank.items.cpu().numpy(), model.teacher.cpu().numpy()
+    ridge = solve_text_map(vectors, texts_alone, teacher, learned)
+    model.student.weight.copy_(torch.from_numpy(ridge.weights.T))
+    model.student.bias.copy_(torch.from_numpy(ridge.bias))
+
+
+def closed_form_start(
+    task: TrainingTask, vectors: Factors, positives: Interactions, factors: int
+) -> Start:
+    """Fit the closed form to `positives`; `vectors` [t, w] are the bank's."""
+    content = content_features(vectors[: len(task.item_texts)], task.columns)
+    return collaborative_start(positives, content, vectors[user_rows(task)], factors)
+
+
+def probe_items(start: Start, positives: Interactions, seed: int) -> Tensor:
+    """Choose one of every `PROBE_SHARE` known items [n], neighbours in popularity."""
+    counts = np.bincount(positives.item, minlength=len(start.known))
+    ranked = np.argsort(-counts, kind="stable")[: int(start.known.sum())]
+    groups = np.array_split(ranked, max(1, len(ranked) // PROBE_SHARE))
+    generator = np.random.default_rng(seed)
+    probe = torch.zeros(len(start.known), dtype=torch.bool)
+    probe[torch.from_numpy(np.array([generator.choice(group) for group in groups]))] = True
+    return probe

@@ -1,0 +1,88 @@
+"""The model under training as a scorer, and the questions that it is asked between steps."""
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from models.data.interactions import Factors, History, Interactions
+from models.data.splits import Trial
+from models.factors.text_map import TextMap, solve_text_map
+from models.network.towers import TwoTowers
+from models.objective.bank import FinetunedModel
+from models.objective.task import TrainingTask, profile_rows
+from models.serving.user_encoder import pad_histories
+
+
+def probe_trial(positives: Interactions, probe: NDArray[np.bool_]) -> Trial:
+    """Return the question which of the `probe` items [n] users liked, knowing the others."""
+    inside = probe[positives.item]
+    return Trial(
+        train=positives,
+        given=positives.take(~inside),
+        truth=positives.take(inside),
+        labelled_train=positives,
+        labelled_given=positives.take(~inside),
+        labelled=positives.take(inside),
+        candidates=np.flatnonzero(probe),
+        clock=None,
+        threshold=-np.inf,
+    )
+
+
+def apply_text_map(model: FinetunedModel, task: TrainingTask, known: Tensor) -> TextMap:
+    """Solve the text map over the `known` items [n] and put it into the model."""
+    targets = torch.cat([model.towers.own_ranking, model.towers.own_history], dim=1)
+    solved = solve_text_map(
+        model.bank.items.cpu().numpy(),
+        task.columns,
+        targets.cpu().numpy(),
+        known.cpu().numpy(),
+    )
+    model.towers.set_text_maps((solved.weights, solved.bias))
+    model.sums.copy_(torch.from_numpy(task.columns @ solved.attributes))
+    return solved
+
+
+class TorchScorer:
+    """Scores users with a model as it stands at construction, from the vectors in its bank."""
+
+    @torch.no_grad()
+    def __init__(
+        self, model: FinetunedModel, task: TrainingTask, history_length: int, without: Tensor
+    ) -> None:
+        self._towers = model.towers
+        self._vectors = model.bank.vectors
+        self._ranking, self._history = model.item_factors(without)
+        self._rows = profile_rows(task)
+        self._threshold = task.threshold
+        self._length = history_length
+
+    @torch.no_grad()
+    def __call__(self, histories: list[History], profiles: list[str]) -> Factors:
+        """Return scores [u, n]."""
+        vectors = self._vectors
+        rows = torch.tensor([self._rows[profile] for profile in profiles], device=vectors.device)
+        users = user_factors(
+            self._towers, vectors[rows], self._history, histories, self._threshold, self._length
+        )
+        scores: Factors = (users @ self._ranking.T).cpu().numpy()
+        return scores
+
+
+def user_factors(
+    towers: TwoTowers,
+    profiles: Tensor,
+    history_factors: Tensor,
+    histories: list[History],
+    threshold: float,
+    length: int,
+) -> Tensor:
+    """Return the factors [u, d] of users who are asked right after their newest interaction.
+
+    `profiles` [u, w] are their profiles' vectors; the newest `length` positives count.
+    """
+    arrays = pad_histories(histories, threshold, length, len(history_factors))
+    items, ages = (torch.from_numpy(array).to(profiles.device) for array in arrays)
+    idle = torch.zeros(len(profiles), device=profiles.device)
+    return towers.user_factors(profiles, history_factors, items, ages, idle)

@@ -1,0 +1,160 @@
+"""One night in a worker: batches of users in, their lists out.
+
+- `prepare` writes the arrays that all workers map into memory, once for a night.
+- `top_lists` is what a Spark task does with a batch: histories and profiles become user factors,
+  the ranker takes out what was seen and keeps the best k, the tower says why.
+- A user who comes with the k-th score of an earlier night is ranked only where an item that is
+  new since could enter the list.
+- A worker opens its ONNX sessions once and keeps them for its later tasks.
+
+Trade-off: lists leave as a few long arrays, without a Python object for each entry, and what is
+said about an entry as its place in a list of words.
+"""
+
+import logging
+from collections.abc import Collection
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.data.interactions import Catalogue, Factors, History, Rows
+from models.errors import InputError
+from models.serving.bundle import RANKER, Bundle
+from models.serving.entrants import Entrants
+from models.serving.ranker import NO_ITEM, Ranker, longest
+from models.serving.user_encoder import NIGHT_ITEM_FACTORS, UserTower, build_night, session
+
+LOGGER = logging.getLogger(__name__)
+
+_CANDIDATES, _ENTERING = "candidates.npy", "entering.npy"
+_GPU_DRIVERS = (Path("/dev/nvidiactl"), Path("/dev/dxg"))
+_BYTES_PER_SCORE = 4
+
+
+@dataclass(frozen=True)
+class NightPlan:
+    """What a worker needs to know; the same plan finds the same open sessions.
+
+    `clock` is the time, in seconds, for which the lists are made.
+    """
+
+    bundle_folder: str
+    night_folder: str
+    version: str
+    k: int
+    batch_users: int
+    block_items: int
+    clock: float
+    threads: int
+    device: str
+
+
+@dataclass(frozen=True)
+class Users:
+    """A batch of users: their ids, histories and profile texts.
+
+    `floors` [b] are the k-th scores of the lists that may be kept, NaN for who has to be ranked.
+    """
+
+    ids: list[str]
+    histories: list[History]
+    profiles: list[str]
+    floors: NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Lists:
+    """The lists of some users of a batch, one after another, each best first.
+
+    `users` [m] are their places in the batch, all others keep the lists that they have; `lengths`
+    [m] those of the lists; `items` (rows), `scores` and `reasons` (places in `words`) have an
+    entry for each item of each list.
+    """
+
+    users: Rows
+    lengths: Rows
+    items: Rows
+    scores: Factors
+    reasons: Rows
+    words: list[str]
+
+
+def prepare(
+    bundle: Bundle,
+    catalogue: Catalogue,
+    vectors: Factors,
+    entering: Collection[str],
+    folder: Path,
+    threads: int,
+) -> None:
+    """Write the night's arrays to `folder`; `vectors` [n, w] are those of the items' texts.
+
+    `entering` are the ids of the items that lists of an earlier night may gain.
+    Raises InputError naming an item whose vector is no number.
+    """
+    build_night(bundle, catalogue, vectors, folder, threads)
+    factors = np.load(folder / NIGHT_ITEM_FACTORS, mmap_mode="r", allow_pickle=False)
+    longest("item_factors", factors, catalogue.item_ids)
+    np.save(folder / _CANDIDATES, catalogue.available, allow_pickle=False)
+    rows = [row for row, item in enumerate(catalogue.item_ids) if item in entering]
+    np.save(folder / _ENTERING, np.array(rows, dtype=np.int64), allow_pickle=False)
+
+
+def block_items(memory_mb: int, batch_users: int) -> int:
+    """Return how many items a block holds, so that its scores take at most `memory_mb`."""
+    return max(1, memory_mb * 2**20 // (_BYTES_PER_SCORE * batch_users))
+
+
+def usable_device(bundle: Bundle, device: str) -> str:
+    """Return "cuda" or "cpu" for a wish of "auto", "cuda" or "cpu", and log the choice.
+
+    Raises InputError where "cuda" was asked for and doesn't work.
+    """
+    chosen = "cpu" if device == "auto" else device
+    if device == "cuda" or (device == "auto" and any(map(Path.exists, _GPU_DRIVERS))):
+        try:
+            session(bundle.path(RANKER), threads=1, device="cuda")
+            chosen = "cuda"
+        except InputError:
+            if device == "cuda":
+                raise
+    LOGGER.info("scoring on %s (setting `device`: %s)", chosen, device)
+    return chosen
+
+
+def top_lists(plan: NightPlan, users: Users) -> Lists:
+    """Return the lists of a batch of users, but of those who keep theirs.
+
+    A list is shorter than k where fewer candidates are left.
+    Raises InputError naming the user whose vector is no number.
+    """
+    tower, ranker, entrants = _opened(plan)
+    factors = tower.encode(users.histories, users.profiles)
+    longest("user_factors", factors, users.ids)
+    seen = [history.item for history in users.histories]
+    again = np.flatnonzero(entrants.may_enter(factors, seen, users.floors))
+    scores, rows = ranker.top_k(factors[again], [seen[user] for user in again], plan.k)
+    reasons, words = tower.reasons([users.histories[user] for user in again], rows)
+    there = rows != NO_ITEM
+    return Lists(again, there.sum(axis=1), rows[there], scores[there], reasons[there], words)
+
+
+@lru_cache(maxsize=1)
+def _opened(plan: NightPlan) -> tuple[UserTower, Ranker, Entrants]:
+    bundle, night = Path(plan.bundle_folder), Path(plan.night_folder)
+    items = np.load(night / NIGHT_ITEM_FACTORS, mmap_mode="r", allow_pickle=False)
+    ranker = Ranker(
+        bundle / RANKER,
+        items,
+        np.load(night / _CANDIDATES, allow_pickle=False),
+        plan.batch_users,
+        plan.block_items,
+        plan.threads,
+        plan.device,
+    )
+    entering = np.load(night / _ENTERING, allow_pickle=False)
+    tower = UserTower(bundle, night, plan.clock, plan.threads, plan.device)
+    return tower, ranker, Entrants(items, entering, plan.block_items)

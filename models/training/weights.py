@@ -1,0 +1,106 @@
+"""What training leaves in a version's folder: weights, vectors and the text map; and back."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+from safetensors.numpy import save_file as save_arrays
+from safetensors.torch import load_file, save_file
+
+from models.data.attributes import AttributeColumns
+from models.errors import InputError
+from models.factors.start import Block, Popularity, Start
+from models.network.adaptation import UNMERGED, adapt, wrapped
+from models.network.encoder import TextEncoder, load_language_model
+from models.network.towers import TwoTowers
+from models.objective.task import TrainingTask, profile_rows
+from models.serving.bundle import (
+    ATTRIBUTE_FACTORS,
+    ATTRIBUTES,
+    FINE_TUNED_VECTORS,
+    INTEREST,
+    MANIFEST,
+    PRETRAINED_VECTORS,
+    TEXTS,
+    Bundle,
+    open_bundle,
+)
+from models.training.finetune import Finetuned
+
+ENCODER_WEIGHTS = "training/encoder.safetensors"
+TOWER_WEIGHTS = "training/towers.safetensors"
+
+
+def save_weights(
+    result: Finetuned, task: TrainingTask, columns: AttributeColumns, folder: Path
+) -> None:
+    """Write the weights, text vectors and text map of a fine-tune into `folder`."""
+    (folder / "training").mkdir(parents=True)
+    model = result.model
+    texts = [*task.item_texts, *profile_rows(task)]
+    save_file(model.bank.encoder.model.state_dict(), folder / ENCODER_WEIGHTS)
+    save_file(model.towers.state_dict(), folder / TOWER_WEIGHTS)
+    np.save(folder / PRETRAINED_VECTORS, result.pretrained_vectors[: len(texts)])
+    np.save(folder / FINE_TUNED_VECTORS, model.bank.vectors[: len(texts)].cpu().numpy())
+    np.save(folder / ATTRIBUTE_FACTORS, result.text_map.attributes)
+    interest = result.interest
+    save_arrays(
+        {
+            "coefficients": interest.coefficients,
+            "levels": interest.levels[interest.rated],
+            "weights": interest.text_map.weights,
+            "bias": interest.text_map.bias,
+            "attributes": interest.text_map.attributes,
+        },
+        folder / INTEREST,
+    )
+    for name, content in (
+        (ATTRIBUTES, columns.to_json()),
+        (TEXTS, texts),
+    ):
+        (folder / name).write_text(json.dumps(content, ensure_ascii=False), "utf-8")
+
+
+def load_encoder(bundle: Bundle) -> TextEncoder:
+    """Return the fine-tuned text encoder of a version."""
+    settings = bundle.manifest["settings"]
+    encoder = start_encoder(str(settings["encoder"]), int(bundle.manifest["max_tokens"]))
+    if settings["tuning"] in UNMERGED:
+        adapt(encoder, settings["tuning"], settings["tuned_layers"], settings["tuning_rank"])
+    encoder.model.load_state_dict(load_file(bundle.path(ENCODER_WEIGHTS)))
+    return encoder.eval()
+
+
+def start_encoder(name: str, max_tokens: int) -> TextEncoder:
+    """Return the encoder `name`: one that `load_language_model` knows, or a version's folder.
+
+    Raises InputError where it can't be had.
+    """
+    if not (Path(name) / MANIFEST).exists():
+        return TextEncoder(*load_language_model(name), max_tokens)
+    encoder = load_encoder(open_bundle(Path(name)))
+    if any(wrapped(encoder)):
+        raise InputError(
+            f"setting `encoder`: version {name} has a prefix or adapters, which can't be tuned "
+            "further"
+        )
+    encoder.max_tokens = max_tokens
+    return encoder
+
+
+def load_towers(bundle: Bundle) -> TwoTowers:
+    """Return the towers of a version."""
+    weights = load_file(bundle.path(TOWER_WEIGHTS))
+    own = {name: weights[name].numpy() for name in ("own_ranking", "own_history", "known")}
+    start = Start(
+        blocks=tuple(Block(**block) for block in bundle.manifest["blocks"]),
+        popularity=Popularity(**bundle.manifest["popularity"]),
+        ranking=own["own_ranking"],
+        history=own["own_history"],
+        known=own["known"],
+        profile_weights=weights["users.profile_weights"].numpy(),
+        profile_mean=weights["users.profile_mean"].numpy(),
+    )
+    towers = TwoTowers(int(bundle.manifest["text_dim"]), start)
+    towers.load_state_dict(weights)
+    return towers.eval()

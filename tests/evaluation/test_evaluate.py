@@ -1,0 +1,112 @@
+"""The step `evaluate`, on a slice of MovieLens-100K and a version that was never trained."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from pyspark.sql import SparkSession
+from toy_version import WIDTH, champion
+
+from jobs.settings.model import Settings
+from jobs.steps import evaluate
+from jobs.versions import registry
+from jobs.warehouse.dataset import read_dataset
+from jobs.warehouse.delta import Warehouse
+from jobs.warehouse.tables import RUNS
+from models.data.texts import item_texts
+from models.errors import InputError
+from models.serving.bundle import FINE_TUNED_VECTORS, PRETRAINED_VECTORS, TEXTS, write_manifest
+
+BASELINES = ["popularity", "popularity_30d", "ease", "closed_form", "als"]
+
+
+@pytest.fixture
+def settings(movielens: Settings, tmp_path: Path) -> Settings:
+    """Settings of a warehouse with a version that has random text vectors."""
+    ours = movielens.model_copy(
+        update={"reports": str(tmp_path / "reports"), "bootstrap_resamples": 200, "data_name": "ml"}
+    )
+    dataset = read_dataset(Warehouse(ours.warehouse))
+    bundle = champion(ours, list(dataset.catalogue.item_ids))
+    texts = list(dict.fromkeys([*item_texts(dataset.catalogue), *dataset.profiles]))
+    vectors = np.random.default_rng(0).normal(size=(len(texts), WIDTH)).astype(np.float32)
+    (bundle.folder / "training").mkdir()
+    (bundle.folder / TEXTS).write_text(json.dumps(texts), "utf-8")
+    for name in (PRETRAINED_VECTORS, FINE_TUNED_VECTORS):
+        np.save(bundle.folder / name, vectors)
+    write_manifest(bundle.folder, {**bundle.manifest, "tables": dataset.versions})
+    registry.set_alias(ours, registry.CANDIDATE, bundle.version)
+    return ours
+
+
+def test_the_warm_report_has_every_model_and_is_logged(
+    spark: SparkSession, settings: Settings
+) -> None:
+    result = evaluate.run(settings)
+    report = json.loads((Path(settings.reports) / "evaluation.json").read_text("utf-8"))
+    warm = report["splits"]["warm"]
+    assert report["data"] == "ml"
+    assert report["model_version"] == result["model_version"]
+    assert list(warm["models"]) == [*BASELINES, "pretrained", "fine_tuned", "shipped"]
+    low, mean, high = warm["intervals"]["shipped-ease"]
+    assert low <= mean <= high
+    assert {"gender", "user activity", "item popularity"} <= set(warm["slices"])
+    logged = registry.metrics_of(settings, result["model_version"])
+    assert logged["warm_ndcg@10"] == pytest.approx(warm["models"]["shipped"]["ndcg@10"])
+    runs = Warehouse(settings.warehouse).read(RUNS).to_pylist()
+    [run] = [row for row in runs if row["step"] == "evaluate"]
+    assert dict(run["rows"]) == {"warm": warm["users"]}
+    assert dict(run["inputs"]) == report["tables"]
+    again = evaluate.run(settings)
+    assert again["splits"]["warm"]["models"] == result["splits"]["warm"]["models"]
+
+
+def test_a_split_that_the_version_was_not_trained_for_shows_baselines(
+    spark: SparkSession, settings: Settings
+) -> None:
+    result = evaluate.run(settings, "cold_item")
+    assert list(result["splits"]["cold_item"]["models"]) == ["random", "ridge"]
+    assert result["splits"]["cold_item"]["intervals"] == {}
+
+
+def test_what_the_version_can_not_answer_is_refused(settings: Settings) -> None:
+    with pytest.raises(InputError, match=r"split 'hot': expected one of warm, .*, all"):
+        evaluate.run(settings, "hot")
+    with pytest.raises(InputError, match="no-such-version"):
+        evaluate.run(settings, "warm", "no-such-version")
+    other = settings.model_copy(update={"positive_threshold": 3.0})
+    with pytest.raises(InputError, match=r"`positive_threshold` is 3, .* trained with 4"):
+        evaluate.run(other)
+
+
+def test_the_report_of_all_splits_asks_the_siblings_of_each_seed(
+    spark: SparkSession, settings: Settings
+) -> None:
+    ours = registry.candidate(settings)
+    changed = {"warm": ("cold_item", 0), "seed": ("warm", 5), "threshold": ("warm", 0)}
+    for place, (what, (split, seed)) in enumerate(changed.items()):
+        other = champion(settings, ours.item_ids, seed=place + 1)
+        shutil.copytree(ours.folder / "training", other.folder / "training")
+        threshold = 3.0 if what == "threshold" else 4.0
+        manifest = {
+            **other.manifest,
+            "tables": ours.manifest["tables"],
+            "split": split,
+            "settings": {"positive_threshold": threshold, "seed": seed},
+            "export_settings": {"keep_layers": 2, "seed": seed},
+        }
+        write_manifest(other.folder, manifest)
+    own = {**ours.manifest["settings"], "seed": 0}
+    shrunk = {"keep_layers": 2, "seed": 0}
+    write_manifest(ours.folder, {**ours.manifest, "settings": own, "export_settings": shrunk})
+    registry.set_alias(settings, registry.CANDIDATE, ours.version)
+    splits = evaluate.run(settings, "all")["splits"]
+    assert splits["warm"]["versions"] == ["toy-0", "toy-2"]
+    assert splits["cold_item"]["versions"] == ["toy-1"]
+    assert splits["global_time"]["versions"] == []
+    each = [one["ndcg@10"] for one in splits["warm"]["seeds"]["shipped"]]
+    assert splits["warm"]["models"]["shipped"]["ndcg@10"] == pytest.approx(sum(each) / 2)
+    assert {"pretrained", "fine_tuned", "shipped"} == set(splits["warm"]["interest"])
+    assert "warm_ndcg@10" not in registry.metrics_of(settings, ours.version)

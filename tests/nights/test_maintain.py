@@ -1,0 +1,148 @@
+"""Maintenance removes what is old and what nobody reads, and changes nothing that is read."""
+
+import datetime as dt
+import json
+import os
+import time
+from pathlib import Path
+
+import pytest
+from deltalake import DeltaTable
+from staging import NIGHT, RIGHT, ingest, stage, vacuum, visible
+
+from jobs.nights.staged import staged_nights
+from jobs.settings.model import Settings
+from jobs.steps import maintain, publish, rollback
+from jobs.warehouse.delta import Warehouse
+from jobs.warehouse.tables import INTERACTIONS, RECOMMENDATIONS, RECOMMENDATIONS_STAGED, RUNS, USERS
+from models.errors import InputError
+
+DAY = 86_400
+NIGHTS = [NIGHT + dt.timedelta(days=days) for days in (0, 1, 30, 31)]
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    """Four published nights, the first of them 31 days before the last."""
+    made = Settings(warehouse=str(tmp_path / "warehouse"))
+    ingest(Warehouse(made.warehouse))
+    for night in NIGHTS:
+        stage(Warehouse(made.warehouse), RIGHT, night)
+        publish.run(made, str(night))
+    return made
+
+
+def nights(settings: Settings, name: str) -> set[dt.date]:
+    return set(Warehouse(settings.warehouse).read(name)["run_date"].to_pylist())
+
+
+def files(settings: Settings, name: str) -> set[str]:
+    """Return the files of rows and of changes that lie in a table's folder."""
+    root = Path(settings.warehouse, name)
+    return {str(path.relative_to(root)) for path in root.rglob("*.parquet")}
+
+
+def age(settings: Settings, name: str, days: int) -> None:
+    """Make every file and every commit of a table so many days older."""
+    root = Path(settings.warehouse, name)
+    for log in (root / "_delta_log").glob("*.json"):
+        lines = [json.loads(line) for line in log.read_text("utf-8").splitlines()]
+        for action in lines:
+            if "remove" in action:
+                action["remove"]["deletionTimestamp"] -= days * DAY * 1000
+        log.write_text("\n".join(map(json.dumps, lines)) + "\n", "utf-8")
+    for path in root.rglob("*.parquet"):
+        os.utime(path, (time.time() - days * DAY,) * 2)
+
+
+def test_old_nights_go_from_both_tables(settings: Settings) -> None:
+    before = visible(settings)
+    result = maintain.run(settings)
+    for name in (RECOMMENDATIONS, RECOMMENDATIONS_STAGED):
+        assert nights(settings, name) == set(NIGHTS[1:])
+        assert result["tables"][name]["nights"] == 1
+    assert visible(settings) == before
+    staged = {night.run_date for night in staged_nights(Warehouse(settings.warehouse))}
+    assert staged == set(NIGHTS[1:])
+    with pytest.raises(InputError, match=f"night {NIGHTS[0]} isn't staged"):
+        publish.run(settings, str(NIGHTS[0]))
+    with pytest.raises(InputError, match=f"--to {NIGHTS[0]}: that night isn't published"):
+        rollback.run(settings, str(NIGHTS[0]))
+
+
+def test_the_visible_night_stays_however_old(settings: Settings) -> None:
+    rollback.run(settings, str(NIGHTS[0]))
+    before = visible(settings)
+    maintain.run(settings.model_copy(update={"keep_days": 7}))
+    assert nights(settings, RECOMMENDATIONS) == {NIGHTS[0], *NIGHTS[2:]}
+    assert visible(settings) == before
+
+
+def test_small_files_are_joined_and_changes_are_told_as_before(settings: Settings) -> None:
+    warehouse = Warehouse(settings.warehouse)
+    first = warehouse.version(INTERACTIONS)
+    seen = warehouse.read(INTERACTIONS)
+    warehouse.append(INTERACTIONS, seen)
+    version, runs = warehouse.version(INTERACTIONS), warehouse.read(RUNS).num_rows
+    result = maintain.run(settings)
+    assert result["tables"][INTERACTIONS] == {"nights": 0, "joined": 2, "into": 1, "deleted": 0}
+    assert len(DeltaTable(warehouse.path(RUNS)).file_uris()) == 2  # the others', and its own
+    assert warehouse.read(RUNS).num_rows == runs + 1
+    now = warehouse.version(INTERACTIONS)
+    assert warehouse.changed(INTERACTIONS, first, now, "user_id") == {"ada"}
+    assert warehouse.changed(INTERACTIONS, version, now, "user_id") == set()
+
+
+def test_a_second_run_finds_nothing_to_do(settings: Settings) -> None:
+    maintain.run(settings)
+    again = maintain.run(settings)["tables"]
+    del again[RUNS]  # which has one row more
+    assert {tuple(one.values()) for one in again.values()} == {(0, 0, 0, 0)}
+
+
+def test_files_are_deleted_when_no_kept_version_has_them(settings: Settings) -> None:
+    """Those of replaced rows and of killed attempts, once they are old; never those in use."""
+    warehouse = Warehouse(settings.warehouse)
+    rows = warehouse.read(USERS)
+    warehouse.replace(USERS, rows, "text = 'nurse'")
+    young = Path(warehouse.path(RECOMMENDATIONS_STAGED), f"run_date={NIGHTS[3]}", "young.parquet")
+    maintain.run(settings)
+    old = Path(warehouse.path(USERS), "part-of-a-killed-attempt.parquet")
+    for stray in (old, young):
+        stray.write_bytes(b"half")
+    lying = files(settings, USERS)
+    assert maintain.run(settings)["tables"][USERS]["deleted"] == 0
+    assert files(settings, USERS) == lying
+    age(settings, USERS, 31)
+    assert maintain.run(settings)["tables"][USERS]["deleted"] == len(lying) - 1
+    [kept] = files(settings, USERS)
+    assert DeltaTable(warehouse.path(USERS)).file_uris()[0].endswith(kept)
+    assert warehouse.read(USERS) == rows
+    assert young.exists()
+
+
+def test_delta_is_told_how_long_to_keep(settings: Settings) -> None:
+    maintain.run(settings.model_copy(update={"keep_days": 90}))
+    table = DeltaTable(Warehouse(settings.warehouse).path(USERS))
+    version, found = table.version(), table.metadata().configuration
+    assert {found[name] for name in maintain.RETENTION} == {"interval 90 days"}
+    assert table.protocol().min_writer_version == 4  # still plain Delta
+    maintain.run(settings.model_copy(update={"keep_days": 90}))
+    assert DeltaTable(table.table_uri).version() == version
+
+
+def test_no_change_feed_is_told_where_its_files_are_gone(settings: Settings) -> None:
+    """So that a night after a VACUUM scores everybody instead of failing."""
+    warehouse = Warehouse(settings.warehouse)
+    first = warehouse.version(USERS)
+    warehouse.replace(USERS, warehouse.read(USERS), "text = 'nurse'")
+    version = warehouse.version(USERS)
+    assert warehouse.changed(USERS, first, version, "user_id")
+    assert vacuum(warehouse, USERS)
+    assert warehouse.changed(USERS, first, version, "user_id") is None
+
+
+def test_no_warehouse_is_refused_and_none_is_made(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"no tables under .*nowhere: run `nightrank ingest"):
+        maintain.run(Settings(warehouse=str(tmp_path / "nowhere")))
+    assert not (tmp_path / "nowhere").exists()

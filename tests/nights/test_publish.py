@@ -1,0 +1,148 @@
+"""Publish on real Delta tables: the audit, the one commit, the pointer, and readers meanwhile."""
+
+import datetime as dt
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+from deltalake import write_deltalake
+from staging import NEW_YEAR, NIGHT, ODD, RIGHT, Row, add, ingest, stage, visible
+
+from jobs.nights.staged import night_or_default, parse_night
+from jobs.settings.model import Settings
+from jobs.steps import publish, sql
+from jobs.warehouse.delta import Warehouse
+from jobs.warehouse.tables import INTERACTIONS, ITEMS, RECOMMENDATIONS_STAGED, RUNS, TABLES, USERS
+from models.errors import InputError
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    made = Settings(warehouse=str(tmp_path / "warehouse"))
+    ingest(Warehouse(made.warehouse))
+    return made
+
+
+def test_a_right_night_becomes_visible_once(settings: Settings) -> None:
+    warehouse = Warehouse(settings.warehouse)
+    stage(warehouse, RIGHT)
+    assert visible(settings) == []
+    for _ in range(2):
+        result = publish.run(settings, "2026-01-05")
+        assert (result["users"], result["rows"], result["visible_night"]) == (2, 3, "2026-01-05")
+        assert visible(settings) == [list(row) for row in RIGHT]
+    assert sql.run(settings, "SELECT count(*) FROM recommendations")["rows"] == [[3]]
+    runs = warehouse.read(RUNS).to_pylist()
+    assert [(r["step"], r["run_date"], r["status"], r["model_version"]) for r in runs] == [
+        ("publish", NIGHT, "succeeded", "m1")
+    ] * 2
+    assert set(dict(runs[0]["inputs"])) == {ITEMS, USERS, INTERACTIONS, RECOMMENDATIONS_STAGED}
+
+
+def test_a_later_night_takes_over_and_the_earlier_one_stays(settings: Settings) -> None:
+    warehouse = Warehouse(settings.warehouse)
+    stage(warehouse, RIGHT)
+    publish.run(settings, "2026-01-05")
+    later = [("ada", 1, "b", 0.25), (ODD, 1, "b", 0.75), (ODD, 2, "a", 0.5)]
+    stage(warehouse, later, dt.date(2026, 1, 6), "m2")
+    assert visible(settings) == [list(row) for row in RIGHT]
+    publish.run(settings, "2026-01-06")
+    assert visible(settings) == [list(row) for row in later]
+    assert sql.run(settings, "SELECT count(*) FROM recommendations")["rows"] == [[6]]
+
+
+def test_a_night_without_rows_is_no_night(settings: Settings) -> None:
+    warehouse = Warehouse(settings.warehouse)
+    stage(warehouse, RIGHT)
+    publish.run(settings, "2026-01-05")
+    stage(warehouse, [])
+    with pytest.raises(InputError, match="night 2026-01-05 isn't staged: run `nightrank score"):
+        publish.run(settings, "2026-01-05")
+    assert visible(settings) == [list(row) for row in RIGHT]
+
+
+def changed(place: int, *row: object) -> Callable[[], list[Row]]:
+    return lambda: [*RIGHT[:place], row, *RIGHT[place + 1 :]]  # type: ignore[list-item]
+
+
+@pytest.mark.parametrize(
+    ("rows", "expected"),
+    [
+        (changed(0, "ada", 1, "a", 0.5), "1 items that the user has seen (user 'ada, item a')"),
+        (changed(0, "ada", 1, "c", 0.5), "1 items that aren't available (user 'ada, item c')"),
+        (changed(0, "ada", 1, "z", 0.5), "1 items that aren't available (user 'ada, item z')"),
+        (changed(0, "ada", 2, "b", 0.5), "1 users with a hole or a repeat in their ranks"),
+        (changed(2, ODD, 2, "a", 0.5), "1 items twice in a user's list"),
+        (changed(2, ODD, 2, "b", 0.875), "1 scores that rise with the rank"),
+        (changed(0, "bob", 1, "b", 0.5), "1 users that nobody knows (user 'bob')"),
+        (lambda: RIGHT[1:], "1 users with fewer or more rows than due (user 'ada')"),
+        (lambda: RIGHT[:2], "1 users with fewer or more rows than due"),
+        (changed(0, "ada", 1, "b", float("-inf")), "a null or a score that isn't finite"),
+    ],
+)
+def test_a_wrong_night_fails_its_audit(
+    settings: Settings, rows: Callable[[], list[Row]], expected: str
+) -> None:
+    warehouse = Warehouse(settings.warehouse)
+    stage(warehouse, RIGHT)
+    publish.run(settings, "2026-01-05")
+    stage(warehouse, rows())
+    with pytest.raises(InputError) as refused:
+        publish.run(settings, "2026-01-05")
+    assert "failed its audit" in str(refused.value)
+    assert expected in str(refused.value)
+    assert visible(settings) == [list(row) for row in RIGHT]
+    assert warehouse.read(RECOMMENDATIONS_STAGED).num_rows == len(rows())
+    statuses = [row["status"] for row in warehouse.read(RUNS).to_pylist()]
+    assert sorted(statuses) == ["failed", "succeeded"]
+
+
+def test_two_model_versions_in_one_night_are_refused(settings: Settings) -> None:
+    warehouse = Warehouse(settings.warehouse)
+    stage(warehouse, RIGHT)
+    mixed = warehouse.read(RECOMMENDATIONS_STAGED).slice(0, 1).to_pylist()
+    rest = warehouse.read(RECOMMENDATIONS_STAGED).slice(1).to_pylist()
+    rows = [{**mixed[0], "model_version": "m0"}, *rest]
+    table = pa.Table.from_pylist(rows, schema=TABLES[RECOMMENDATIONS_STAGED].arrow_schema)
+    write_deltalake(
+        warehouse.path(RECOMMENDATIONS_STAGED), table, mode="overwrite", predicate="rank >= 0"
+    )
+    with pytest.raises(InputError, match="1 rows of another model version"):
+        publish.run(settings, "2026-01-05")
+
+
+def test_the_audit_reads_the_versions_that_the_night_was_made_of(settings: Settings) -> None:
+    warehouse = Warehouse(settings.warehouse)
+    stage(warehouse, RIGHT)
+    late: dict[str, Any] = {"user_id": ["eve", "ada"], "item_id": ["a", "b"], "value": [5.0, 5.0]}
+    add(warehouse, INTERACTIONS, {**late, "ts": [NEW_YEAR] * 2, "ingest_id": ["2"] * 2})
+    assert publish.run(settings, "2026-01-05")["users"] == 2
+
+
+def test_a_night_that_is_not_staged_names_the_command(settings: Settings) -> None:
+    with pytest.raises(InputError, match="night 2026-01-02 isn't staged: run `nightrank score --"):
+        publish.run(settings)
+    stage(Warehouse(settings.warehouse), RIGHT)
+    with pytest.raises(InputError, match="night 2026-01-07 isn't staged"):
+        publish.run(settings, "2026-01-07")
+
+
+@pytest.mark.parametrize("text", ["", "2026-1-5", "20260105", "2026-02-30", "2026-W01-1", "today"])
+def test_a_date_of_another_form_is_refused(text: str) -> None:
+    with pytest.raises(InputError, match=r"--run-date .*expected a date as YYYY-MM-DD"):
+        parse_night(text, "--run-date")
+
+
+def test_the_default_night_is_the_day_after_the_newest_interaction(settings: Settings) -> None:
+    assert night_or_default(Warehouse(settings.warehouse), None) == dt.date(2026, 1, 2)
+
+
+def test_no_interactions_no_default_night(tmp_path: Path) -> None:
+    warehouse = Warehouse(str(tmp_path))
+    with pytest.raises(InputError, match="`interactions` not found"):
+        night_or_default(warehouse, None)
+    warehouse.create(INTERACTIONS)
+    with pytest.raises(InputError, match="`interactions` is empty"):
+        night_or_default(warehouse, None)

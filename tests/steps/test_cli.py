@@ -1,0 +1,109 @@
+"""The command line: the contract's verbs, exit codes, and what README tells people to type."""
+
+import json
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from jobs.cli import cli, main
+
+PROJECT = Path(__file__).parents[2]
+VERBS = {
+    *("ingest", "train", "export", "evaluate", "promote", "score", "publish", "rollback"),
+    *("maintain", "tune", "active-learning", "sql", "models", "show-config"),
+}
+
+
+def refused(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
+    """Run a command that has to end with exit code 2 and one line; return the line."""
+    with pytest.raises(SystemExit) as stop:
+        main(arguments)
+    assert stop.value.code == 2
+    printed = capsys.readouterr().err.strip().splitlines()
+    [line] = [one for one in printed if one.startswith("nightrank: ")]
+    assert "Traceback" not in "".join(printed)
+    return line
+
+
+def test_the_verbs_are_those_of_the_contract() -> None:
+    assert set(cli.commands) == VERBS
+
+
+@pytest.mark.parametrize("verb", sorted(VERBS))
+def test_every_verb_takes_warehouse_and_config_and_explains_itself(
+    verb: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    main([verb, "--help"])
+    text = capsys.readouterr().out
+    assert "--warehouse" in text
+    assert "--config" in text
+    assert "--json" in text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["fly"], "No such command 'fly'"),
+        (["train", "--colour", "red"], "No such option"),
+        (["train", "--epochs", "0"], "setting `epochs` from flag"),
+        (["ingest"], "Missing argument 'SOURCE'"),
+        (["ingest", "./nowhere"], "nowhere"),
+        (["train"], "table `interactions` not found"),
+        (["export"], "no candidate yet: run `nightrank train` first"),
+        (["evaluate"], "no candidate yet"),
+        (["evaluate", "--split", "tepid"], "split 'tepid': expected one of"),
+        (["promote"], "no candidate yet"),
+        (["promote", "../../etc"], "model version '../../etc': expected letters"),
+        (["publish", "--run-date", "2026-01-05"], "2026-01-05 isn't staged"),
+        (["score", "--run-date", "5.1.2026"], "--run-date '5.1.2026': expected a date"),
+        (["sql", "SELEC 1"], "Parser Error"),
+    ],
+)
+def test_bad_usage_ends_with_two_and_one_line(
+    arguments: list[str],
+    message: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert message in refused(arguments, capsys)
+
+
+def test_no_champion_yet(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["score", "--run-date", "2026-01-05", "--warehouse", str(tmp_path / "w")]
+    assert "no champion yet" in refused(arguments, capsys)
+
+
+def test_show_config_says_where_a_value_came_from(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "nightrank.toml").write_text("k = 7\n", "utf-8")
+    monkeypatch.setenv("NIGHTRANK_SEED", "3")
+    main(["show-config", "--warehouse", "elsewhere", "--json"])
+    shown = json.loads(capsys.readouterr().out)
+    assert shown["k"] == {"value": 7, "origin": "nightrank.toml"}
+    assert shown["seed"] == {"value": 3, "origin": "environment"}
+    assert shown["warehouse"] == {"value": "elsewhere", "origin": "flag"}
+    assert shown["epochs"]["origin"] == "default"
+
+
+def test_readme_commands_are_commands() -> None:
+    text = (PROJECT / "README.md").read_text("utf-8")
+    lines = re.findall(r"^nightrank .*$", text, flags=re.MULTILINE)
+    assert len(lines) >= 8
+    for line in lines:
+        verb, *arguments = shlex.split(line, comments=True)[1:]
+        cli.commands[verb].make_context(verb, arguments)
+
+
+def test_readme_make_targets_exist() -> None:
+    text = (PROJECT / "README.md").read_text("utf-8")
+    makefile = (PROJECT / "Makefile").read_text("utf-8")
+    targets = set(re.findall(r"\bmake ([a-z]+)\b", text))
+    assert {"demo", "test", "lint", "airflow"} <= targets
+    for target in targets:
+        assert re.search(rf"^{target}:", makefile, flags=re.MULTILINE), target

@@ -1,0 +1,76 @@
+"""A tiny warehouse of three items and staged nights of two users, to publish and to maintain."""
+
+import datetime as dt
+from typing import Any
+
+import pyarrow as pa
+from deltalake import CommitProperties, DeltaTable, write_deltalake
+
+from jobs.nights.staged import StagedNight
+from jobs.settings.model import Settings
+from jobs.steps import sql
+from jobs.warehouse.delta import Warehouse
+from jobs.warehouse.tables import INTERACTIONS, ITEMS, RECOMMENDATIONS_STAGED, TABLES, USERS
+
+NIGHT = dt.date(2026, 1, 5)
+NEW_YEAR = dt.datetime(2026, 1, 1, 12, tzinfo=dt.UTC)
+ODD = "o'dd\n\"😀"  # quotes, a newline, four bytes
+
+Row = tuple[str, int, str, float]
+# three items of which c isn't available; ada has seen a, ODD has seen nothing
+RIGHT: list[Row] = [("ada", 1, "b", 0.5), (ODD, 1, "a", 0.75), (ODD, 2, "b", 0.5)]
+
+
+def ingest(warehouse: Warehouse) -> None:
+    """Write three items, two users and one interaction."""
+    columns: dict[str, Any] = {"attributes": [[]] * 3, "features": [None] * 3}
+    items = {"item_id": ["a", "b", "c"], "title": ["Ä", "B\tb", "C"], "text": ["t"] * 3, **columns}
+    add(warehouse, ITEMS, {**items, "available": [True, True, False]})
+    add(warehouse, USERS, {"user_id": [ODD], "text": ["nurse"], "attributes": [[]]})
+    seen: dict[str, Any] = {"user_id": ["ada"], "item_id": ["a"], "value": [5.0], "ts": [NEW_YEAR]}
+    add(warehouse, INTERACTIONS, {**seen, "ingest_id": ["1"]})
+
+
+def add(warehouse: Warehouse, name: str, columns: dict[str, Any]) -> None:
+    warehouse.append(name, pa.table(columns, schema=TABLES[name].arrow_schema))
+
+
+def stage(
+    warehouse: Warehouse, rows: list[Row], night: dt.date = NIGHT, version: str = "m1"
+) -> None:
+    """Commit staged rows as the score step does, metadata and all."""
+    users, ranks, items, scores = zip(*rows, strict=True) if rows else ((), (), (), ())
+    columns = {
+        "run_date": [night] * len(rows),
+        "user_id": users,
+        "rank": ranks,
+        "item_id": items,
+        "score": scores,
+        "model_version": [version] * len(rows),
+        "reason": ["profile"] * len(rows),
+    }
+    inputs = {name: warehouse.version(name) for name in (ITEMS, USERS, INTERACTIONS)}
+    with warehouse.lock(RECOMMENDATIONS_STAGED):
+        warehouse.create(RECOMMENDATIONS_STAGED)
+        write_deltalake(
+            warehouse.path(RECOMMENDATIONS_STAGED),
+            pa.table(columns, schema=TABLES[RECOMMENDATIONS_STAGED].arrow_schema),
+            mode="overwrite",
+            predicate=f"run_date = '{night}'",
+            commit_properties=CommitProperties(
+                custom_metadata={"userMetadata": StagedNight(night, version, 2, inputs).metadata()}
+            ),
+        )
+
+
+def vacuum(warehouse: Warehouse, name: str) -> list[str]:
+    """Delete at once what the newest version of a table doesn't have; return the files."""
+    table = DeltaTable(warehouse.path(name))
+    return table.vacuum(0, dry_run=False, enforce_retention_duration=False, full=True)
+
+
+def visible(settings: Settings) -> list[list[object]]:
+    """Return what readers see now."""
+    query = "SELECT user_id, rank, item_id, score FROM recommendations_latest ORDER BY 1, 2"
+    rows: list[list[object]] = sql.run(settings, query)["rows"]
+    return rows
