@@ -15,7 +15,7 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from models.data.interactions import Factors, Rows
+from models.data.arrays import Factors, Rows
 from models.serving.ranker import Ranker, build_ranker
 
 DIM, K, SEEN = 128, 100, 20

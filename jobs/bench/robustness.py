@@ -11,8 +11,8 @@ import numpy as np
 from jobs.gate.parity import Trials, prepare, scorers_of_trials
 from jobs.settings.model import Settings
 from jobs.versions.best_variant import with_towers
+from models.data.arrays import Factors
 from models.data.augmentation import WAYS
-from models.data.interactions import Factors
 from models.evaluation.question import judge
 from models.network.encoder import TextEncoder
 from models.network.towers import TwoTowers

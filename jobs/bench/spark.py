@@ -35,7 +35,7 @@ from jobs.spark.session import open_session
 from jobs.spark.task_counts import Counts, TaskCounts
 from jobs.warehouse.delta import Warehouse
 from jobs.warehouse.tables import INTERACTIONS, RECOMMENDATIONS_STAGED, TABLES
-from models.data.interactions import Factors
+from models.data.arrays import Factors
 from models.serving.night import Lists, NightPlan, Users, block_items
 from models.serving.ranker import Ranker
 

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from jobs.settings.model import Settings
 from jobs.sources.movielens import MovieLens100k
-from models.data.interactions import Rows
+from models.data.arrays import Rows
 from models.data.texts import item_text, length_buckets
 from models.network.adaptation import adapt
 from models.network.encoder import TextEncoder, load_language_model

@@ -14,7 +14,7 @@ from jobs.gate.parity import Gate
 from jobs.reports.compression import Rung
 from models.compression.onnx_export import export_encoder
 from models.compression.throughput import Encode, measure
-from models.data.interactions import Factors
+from models.data.arrays import Factors
 from models.network.encoder import TextEncoder
 from models.serving.bundle import ENCODER, Bundle, write_manifest
 from models.serving.user_encoder import TextVectors

@@ -15,17 +15,15 @@ import numpy as np
 from jobs.settings.model import Settings
 from jobs.warehouse.dataset import Dataset, read_dataset
 from jobs.warehouse.delta import Warehouse
-from models.baselines.popularity import Scorer
+from models.data.arrays import Factors
 from models.data.attributes import AttributeColumns
-from models.data.interactions import Factors
 from models.data.splits import make_split
 from models.errors import InputError
 from models.evaluation.parity import Agreement, Parity, agreement, largest_error, mean_cosine
-from models.evaluation.question import Question, ask
-from models.evaluation.texts_alone import scorers_by_text, withheld_items
+from models.evaluation.question import Question, Scorer, ask
+from models.evaluation.texts_alone import probe_trial, scorers_by_text, withheld_items
 from models.evaluation.variants import open_variant
 from models.network.towers import TwoTowers
-from models.objective.torch_scorer import probe_trial
 from models.serving.bundle import ATTRIBUTES, FINE_TUNED_VECTORS, TEXTS, Bundle
 
 BY_TEXT = "texts_alone"

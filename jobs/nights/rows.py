@@ -18,7 +18,8 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from jobs.warehouse.tables import RECOMMENDATIONS_STAGED, TABLES
-from models.data.interactions import History, Rows
+from models.data.arrays import Rows
+from models.data.interactions import History
 from models.serving.night import Lists, Users
 
 _TABLE = TABLES[RECOMMENDATIONS_STAGED]

@@ -19,7 +19,7 @@ import pyarrow.dataset as ds
 
 from jobs.warehouse.delta import Warehouse
 from jobs.warehouse.tables import TABLES, TEXT_VECTORS
-from models.data.interactions import Factors
+from models.data.arrays import Factors
 from models.serving.bundle import Bundle
 from models.serving.user_encoder import TextVectors
 

@@ -20,7 +20,8 @@ from models.baselines.factorisation import (
     ALS_RANK,
     ALS_REGULARISATION,
 )
-from models.data.interactions import Factors, Interactions
+from models.data.arrays import Factors
+from models.data.interactions import Interactions
 
 CHECKPOINT_ROUNDS = 3
 

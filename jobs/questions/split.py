@@ -8,10 +8,12 @@ from jobs.questions.als import implicit_als
 from jobs.settings.model import Settings
 from jobs.spark.session import open_session
 from jobs.warehouse.dataset import Dataset
-from models.baselines.choice import Contender, baselines
-from models.data.interactions import Factors, Interactions
+from models.baselines.choice import baselines
+from models.data.arrays import Factors
+from models.data.interactions import Interactions
 from models.data.splits import Split, make_split
 from models.data.texts import item_texts
+from models.evaluation.contender import Contender
 from models.evaluation.question import Question, ask
 from models.evaluation.standings import standings
 from models.evaluation.variants import open_variant, stored_vectors

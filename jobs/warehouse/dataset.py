@@ -18,7 +18,8 @@ import pyarrow.compute as pc
 
 from jobs.warehouse.delta import Warehouse
 from jobs.warehouse.tables import INTERACTIONS, ITEMS, USERS
-from models.data.interactions import Catalogue, Interactions, Rows, catalogue_order, tie_order
+from models.data.arrays import Rows
+from models.data.interactions import Catalogue, Interactions, catalogue_order, tie_order
 from models.errors import InputError
 
 

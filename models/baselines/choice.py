@@ -10,33 +10,17 @@ doubts their defaults.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 
 from models.baselines.ease import PENALTIES, TRANSITION_SHARES, ClosedForm, Ease, transitions
 from models.baselines.factorisation import RIDGE_PENALTIES, FoldedIn, text_ridge
-from models.baselines.popularity import Scorer, popularity, random_order, recent_popularity
-from models.data.interactions import Factors, Interactions
+from models.baselines.popularity import popularity, random_order, recent_popularity
+from models.data.arrays import Factors
+from models.data.interactions import Interactions
 from models.data.splits import Split
-from models.evaluation.metrics import Numbers, Scores
+from models.evaluation.contender import Contender
 from models.evaluation.question import Question, choose
 
 Factorise = Callable[[Interactions], Factors]
-
-
-Probability = Callable[[Question, Scores], Numbers]
-
-
-@dataclass(frozen=True)
-class Contender:
-    """A model to be judged, trained once or with several seeds.
-
-    `chosen` on validation; `probabilities`, as many as `scores`, where the model predicts
-    interest: the question and the scores of its labelled pairs [m] in, probabilities [m] out.
-    """
-
-    scores: tuple[Scorer, ...]
-    chosen: dict[str, float] = field(default_factory=dict)
-    probabilities: tuple[Probability, ...] = ()
 
 
 def baselines(

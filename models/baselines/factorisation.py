@@ -13,9 +13,9 @@ Trade-off: one dense system for each user, quick for tens of factors, slow for t
 import numpy as np
 from numpy.typing import NDArray
 
-from models.baselines.popularity import history_matrix
+from models.data.arrays import Numbers, Scores
 from models.data.interactions import History, Interactions
-from models.evaluation.metrics import Numbers, Scores
+from models.data.matrices import history_matrix
 
 AnyFactors = NDArray[np.floating]
 

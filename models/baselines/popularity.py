@@ -10,16 +10,12 @@ Trade-off: every baseline answers from the histories that it is handed, also tho
 user's own factors, so that known and new users go the same way.
 """
 
-from collections.abc import Callable, Sequence
-
 import numpy as np
 from numpy.typing import NDArray
-from scipy import sparse
 
+from models.data.arrays import Scores
 from models.data.interactions import History, Interactions
-from models.evaluation.metrics import Numbers, Scores
-
-Scorer = Callable[[list[History], list[str]], Scores]
+from models.evaluation.question import Scorer
 
 RECENT_SECONDS = 30 * 86_400.0
 
@@ -69,38 +65,6 @@ def random_order(n_items: int, seed: int) -> Scorer:
         return generator.random((len(histories), n_items))
 
     return score
-
-
-def user_item_matrix(interactions: Interactions) -> sparse.csr_array:
-    """Return the binary matrix [users, items] of who has what; repeats count once."""
-    shape = (interactions.n_users, interactions.n_items)
-    ones = np.ones(len(interactions))
-    matrix = sparse.csr_array((ones, (interactions.user, interactions.item)), shape=shape)
-    matrix.data[:] = 1.0
-    return matrix
-
-
-def history_matrix(
-    histories: Sequence[History],
-    n_items: int,
-    weight: Callable[[Numbers], Numbers] = np.ones_like,
-) -> sparse.csr_array:
-    """Return histories as rows [u, n]: at each item the weight of its age.
-
-    Ages count interactions, 0 for the newest; a repeated item takes its newest occurrence.
-    """
-    rows, columns, values = [], [], []
-    for row, history in enumerate(histories):
-        newest_first = history.item[::-1]
-        items, age = np.unique(newest_first, return_index=True)
-        rows.append(np.full(len(items), row))
-        columns.append(items)
-        values.append(weight(age.astype(np.float64)))
-    shape = (len(histories), n_items)
-    if not rows:
-        return sparse.csr_array(shape)
-    positions = (np.concatenate(rows), np.concatenate(columns))
-    return sparse.csr_array((np.concatenate(values), positions), shape=shape)
 
 
 def standardised(scores: Scores) -> NDArray[np.floating]:

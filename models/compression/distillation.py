@@ -23,7 +23,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from models.data.interactions import Factors, Rows
+from models.data.arrays import Factors, Rows
 from models.data.texts import length_buckets
 from models.network.encoder import FrozenTrunk, TextEncoder, Tokens, layers_of
 

@@ -23,7 +23,7 @@ import torch
 from torch import Tensor, nn
 from transformers.pytorch_utils import prune_linear_layer
 
-from models.data.interactions import Rows
+from models.data.arrays import Rows
 from models.errors import InputError
 from models.network.encoder import TextEncoder, layers_of
 

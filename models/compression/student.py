@@ -15,14 +15,14 @@ import torch
 from models.compression.distillation import distil, score_metric
 from models.compression.pruning import prune_layers, prune_units
 from models.compression.vocabulary import trim_vocabulary
-from models.data.interactions import Factors
+from models.data.arrays import Factors
+from models.data.matrices import pad_histories
 from models.errors import InputError
 from models.evaluation.question import Question
 from models.network.adaptation import unwrap, wrapped
 from models.network.encoder import TextEncoder
 from models.network.towers import TwoTowers
 from models.serving.bundle import Bundle
-from models.serving.user_encoder import pad_histories
 
 USERS = 512
 

@@ -13,7 +13,7 @@ from time import perf_counter
 import numpy as np
 import torch
 
-from models.data.interactions import Factors
+from models.data.arrays import Factors
 from models.network.encoder import TextEncoder
 
 SAMPLE, ROUNDS = 48, 5

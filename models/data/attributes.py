@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from scipy import sparse
 
-from models.evaluation.metrics import Numbers
+from models.data.arrays import Numbers
 
 LEAST_ITEMS = 2
 BINS = 16

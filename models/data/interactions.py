@@ -15,8 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-Rows = NDArray[np.int64]
-Factors = NDArray[np.float32]
+from models.data.arrays import Rows
 
 SECONDS_IN_A_DAY = 86400.0
 

@@ -23,7 +23,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from models.data.interactions import Interactions, Rows
+from models.data.arrays import Rows
+from models.data.interactions import Interactions
 from models.errors import InputError
 
 LEAST_POSITIVES = 5

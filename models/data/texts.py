@@ -8,7 +8,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from models.data.interactions import Catalogue, Rows
+from models.data.arrays import Rows
+from models.data.interactions import Catalogue
 
 
 def item_texts(catalogue: Catalogue) -> list[str]:

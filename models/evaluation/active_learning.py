@@ -15,10 +15,10 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import special
 
-from models.baselines.popularity import user_item_matrix
-from models.data.interactions import Factors, Interactions, Rows
+from models.data.arrays import Factors, Mask, Numbers, Rows
+from models.data.interactions import Interactions
+from models.data.matrices import user_item_matrix
 from models.evaluation.interest import liking
-from models.evaluation.metrics import Mask, Numbers
 from models.evaluation.variants import Variant
 
 PAIRS_OF_USER = 50

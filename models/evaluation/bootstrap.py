@@ -9,7 +9,7 @@ Trade-off: plain percentiles, without correction for bias, as evaluation papers 
 
 import numpy as np
 
-from models.evaluation.metrics import Numbers
+from models.data.arrays import Numbers
 
 _DRAWS_AT_ONCE = 2_000_000
 

@@ -17,10 +17,16 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import optimize, sparse, special
 
-from models.baselines.popularity import Scorer
-from models.data.interactions import Factors, History, Interactions, Rows, histories
-from models.evaluation.metrics import Mask, Numbers, Scores
-from models.evaluation.question import USERS_AT_ONCE, Question, judge, labelled_pairs, standardised
+from models.data.arrays import Factors, Mask, Numbers, Rows, Scores
+from models.data.interactions import History, Interactions, histories
+from models.evaluation.question import (
+    USERS_AT_ONCE,
+    Question,
+    Scorer,
+    judge,
+    labelled_pairs,
+    standardised,
+)
 from models.factors.text_map import TextMap, solve_text_map
 
 PRIOR_RATINGS = 5.0

@@ -11,14 +11,9 @@ Trade-off: binary gains and a whole catalogue only; no sampled or graded variant
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.stats import rankdata
 
-from models.data.interactions import Factors, Rows
-
-Numbers = NDArray[np.float64]
-Scores = NDArray[np.floating]
-Mask = NDArray[np.bool_]
+from models.data.arrays import Factors, Mask, Numbers, Rows, Scores
 
 CALIBRATION_BINS = 10
 

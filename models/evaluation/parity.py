@@ -11,10 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import rankdata
 
-from models.baselines.popularity import Scorer
-from models.data.interactions import Factors, Rows
+from models.data.arrays import Factors, Rows
 from models.evaluation.bootstrap import bootstrap_interval
-from models.evaluation.question import Question, judge
+from models.evaluation.question import Question, Scorer, judge
 
 RESAMPLES = 2000
 CORRELATED_USERS = 128

@@ -9,21 +9,19 @@ Trade-off: an item that a user has already and gets again is neither ranked nor 
 so repeated consumption is not measured.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
 import numpy as np
 from scipy import sparse
 
-from models.baselines.popularity import Scorer, user_item_matrix
-from models.data.interactions import Factors, History, Interactions, Rows, histories
+from models.data.arrays import Factors, Mask, Numbers, Rows, Scores
+from models.data.interactions import History, Interactions, histories
+from models.data.matrices import user_item_matrix
 from models.data.splits import Trial
 from models.evaluation.metrics import (
     Hits,
-    Mask,
-    Numbers,
-    Scores,
     area_under_curve,
     diversity,
     gini,
@@ -34,6 +32,7 @@ from models.evaluation.metrics import (
 )
 
 Option = TypeVar("Option")
+Scorer = Callable[[list[History], list[str]], Scores]
 
 CUTOFF = 10
 USERS_AT_ONCE = 256

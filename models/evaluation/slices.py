@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from models.data.interactions import Rows
-from models.evaluation.metrics import Hits, Mask
+from models.data.arrays import Mask, Rows
+from models.evaluation.metrics import Hits
 from models.evaluation.question import Answer, Question, popularity_counts
 
 LEAST_USERS = 10

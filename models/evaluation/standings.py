@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from models.baselines.choice import Contender
-from models.data.interactions import Factors
+from models.data.arrays import Factors, Numbers
 from models.evaluation.bootstrap import bootstrap_interval
-from models.evaluation.metrics import Numbers, area_under_curve, calibration_error, reliability
+from models.evaluation.contender import Contender
+from models.evaluation.metrics import area_under_curve, calibration_error, reliability
 from models.evaluation.question import Answer, Question, headline, judge, labelled_pairs
 from models.evaluation.slices import ndcg_slices
 

@@ -15,8 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from models.baselines.popularity import Scorer
-from models.data.interactions import Factors, History
+from models.data.arrays import Factors
+from models.data.interactions import History, Interactions
+from models.data.splits import Trial
+from models.evaluation.question import Scorer
 from models.factors.text_map import solve_text_map
 from models.serving.bundle import Bundle
 from models.serving.user_encoder import HistoryEncoder
@@ -30,6 +32,22 @@ def withheld_items(known: NDArray[np.bool_], seed: int) -> NDArray[np.bool_]:
     chosen = np.zeros(len(known), dtype=np.bool_)
     chosen[np.random.default_rng(seed).permutation(rows)[: len(rows) // SHARE]] = True
     return chosen
+
+
+def probe_trial(positives: Interactions, probe: NDArray[np.bool_]) -> Trial:
+    """Return the question which of the `probe` items [n] users liked, knowing the others."""
+    inside = probe[positives.item]
+    return Trial(
+        train=positives,
+        given=positives.take(~inside),
+        truth=positives.take(inside),
+        labelled_train=positives,
+        labelled_given=positives.take(~inside),
+        labelled=positives.take(inside),
+        candidates=np.flatnonzero(probe),
+        clock=None,
+        threshold=-np.inf,
+    )
 
 
 def scorers_by_text(

@@ -15,10 +15,11 @@ from dataclasses import dataclass
 import numpy as np
 from safetensors.numpy import load_file
 
-from models.baselines.choice import Probability
-from models.data.interactions import Catalogue, Factors, History
+from models.data.arrays import Factors, Numbers
+from models.data.interactions import Catalogue, History
 from models.data.texts import item_texts
 from models.errors import InputError
+from models.evaluation.contender import Probability
 from models.evaluation.interest import (
     calibrated,
     features,
@@ -26,7 +27,6 @@ from models.evaluation.interest import (
     text_levels,
     with_intercept,
 )
-from models.evaluation.metrics import Numbers
 from models.evaluation.question import Question
 from models.factors.text_map import TextMap
 from models.serving.bundle import (

@@ -25,9 +25,9 @@ from numpy.typing import NDArray
 from scipy import linalg, sparse
 from scipy.sparse.linalg import LinearOperator, aslinearoperator
 
-from models.baselines.popularity import user_item_matrix
-from models.data.interactions import SECONDS_IN_A_DAY, Factors, Interactions
-from models.evaluation.metrics import Numbers
+from models.data.arrays import Factors, Numbers
+from models.data.interactions import SECONDS_IN_A_DAY, Interactions
+from models.data.matrices import user_item_matrix
 
 EASE_PENALTY, CONTENT_WEIGHT, CONTENT_RANK = 200.0, 10.0, 96
 WINDOW, BACKWARDS = 7, 0.3

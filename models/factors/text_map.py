@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import linalg, sparse
 
-from models.data.interactions import Factors
+from models.data.arrays import Factors
 
 TEXT_WEIGHT, PENALTY = 0.5, 3.0
 

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 from transformers import AutoModel, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
-from models.data.interactions import Factors, Rows
+from models.data.arrays import Factors, Rows
 from models.data.texts import length_buckets
 from models.errors import InputError
 

@@ -20,7 +20,7 @@ import torch.multiprocessing
 from torch import Tensor
 from torch.multiprocessing.spawn import ProcessRaisedException, start_processes
 
-from models.data.interactions import Rows
+from models.data.arrays import Rows
 from models.errors import InputError
 
 _USERS = ("profiles", "items", "ages", "taken", "user_levels")

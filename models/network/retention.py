@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from scipy import stats
 
-from models.evaluation.metrics import Numbers
+from models.data.arrays import Numbers
 from models.network.encoder import TextEncoder
 
 _SENTENCES = json.loads(Path(__file__).with_name("general_sentences.json").read_text("utf-8"))

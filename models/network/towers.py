@@ -19,7 +19,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from models.data.interactions import Factors
+from models.data.arrays import Factors
 from models.factors.start import Start
 
 

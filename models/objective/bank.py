@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from models.data.interactions import Factors, Rows
+from models.data.arrays import Factors, Rows
 from models.data.texts import length_buckets
 from models.network.adaptation import Adaptation
 from models.network.encoder import FrozenTrunk

@@ -15,10 +15,10 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from models.data.interactions import History, Interactions, Rows, histories
-from models.evaluation.metrics import Mask
+from models.data.arrays import Mask, Rows
+from models.data.interactions import History, Interactions, histories
+from models.data.matrices import pad_histories
 from models.network.processes import dealt_batch
-from models.serving.user_encoder import pad_histories
 
 PRIOR_LIKES, PRIOR_DISLIKES = 2.0, 2.0
 

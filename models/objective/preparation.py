@@ -13,7 +13,8 @@ import torch
 from scipy import sparse
 from torch import Tensor
 
-from models.data.interactions import Factors, Interactions, Rows, histories
+from models.data.arrays import Factors, Rows
+from models.data.interactions import Interactions, histories
 from models.data.texts import length_buckets
 from models.factors.start import Start, collaborative_start
 from models.factors.text_map import content_features, solve_text_map

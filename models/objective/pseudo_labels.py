@@ -15,11 +15,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from models.baselines.popularity import Scorer
-from models.data.interactions import Factors, History, Interactions, Rows
+from models.data.arrays import Factors, Numbers, Rows
+from models.data.interactions import History, Interactions
 from models.evaluation.interest import fit_interest, liking
-from models.evaluation.metrics import Numbers
-from models.evaluation.question import ask
+from models.evaluation.question import Scorer, ask
 from models.objective.task import TrainingTask
 
 _log = logging.getLogger("nightrank.train")

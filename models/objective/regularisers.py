@@ -10,7 +10,7 @@ Trade-off: both hold back what the corpus teaches; both are off by default.
 import torch
 from torch import Tensor
 
-from models.data.interactions import Rows
+from models.data.arrays import Rows
 from models.objective.bank import TextBank
 
 

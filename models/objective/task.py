@@ -7,7 +7,7 @@ from typing import Any, get_type_hints
 import numpy as np
 from scipy import sparse
 
-from models.data.interactions import Rows
+from models.data.arrays import Rows
 from models.data.splits import Split
 
 

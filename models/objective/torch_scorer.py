@@ -1,33 +1,15 @@
 """The model under training as a scorer, and the questions that it is asked between steps."""
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
-from models.data.interactions import Factors, History, Interactions
-from models.data.splits import Trial
+from models.data.arrays import Factors
+from models.data.interactions import History
+from models.data.matrices import pad_histories
 from models.factors.text_map import TextMap, solve_text_map
 from models.network.towers import TwoTowers
 from models.objective.bank import FinetunedModel
 from models.objective.task import TrainingTask, profile_rows
-from models.serving.user_encoder import pad_histories
-
-
-def probe_trial(positives: Interactions, probe: NDArray[np.bool_]) -> Trial:
-    """Return the question which of the `probe` items [n] users liked, knowing the others."""
-    inside = probe[positives.item]
-    return Trial(
-        train=positives,
-        given=positives.take(~inside),
-        truth=positives.take(inside),
-        labelled_train=positives,
-        labelled_given=positives.take(~inside),
-        labelled=positives.take(inside),
-        candidates=np.flatnonzero(probe),
-        clock=None,
-        threshold=-np.inf,
-    )
 
 
 def apply_text_map(model: FinetunedModel, task: TrainingTask, known: Tensor) -> TextMap:

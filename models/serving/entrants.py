@@ -15,7 +15,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from models.data.interactions import Factors, Rows
+from models.data.arrays import Factors, Rows
 from models.serving.shortlist import banned_pairs
 
 _ROUNDING = 2.0**-23  # of each operation: twice 2^-24, for the two scores

@@ -13,7 +13,7 @@ import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
-from models.data.interactions import Factors, Rows
+from models.data.arrays import Factors, Rows
 
 
 class GraphSearch:

@@ -20,7 +20,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from models.data.interactions import Catalogue, Factors, History, Rows
+from models.data.arrays import Factors, Rows
+from models.data.interactions import Catalogue, History
 from models.errors import InputError
 from models.serving.bundle import RANKER, Bundle
 from models.serving.entrants import Entrants

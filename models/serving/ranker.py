@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 from threadpoolctl import ThreadpoolController
 
-from models.data.interactions import Factors, Rows
+from models.data.arrays import Factors, Rows
 from models.errors import InputError
 from models.serving.graph_search import GraphSearch
 from models.serving.shortlist import Shortlist

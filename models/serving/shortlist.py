@@ -25,7 +25,7 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
-from models.data.interactions import Factors, Rows
+from models.data.arrays import Factors, Rows
 from models.serving.user_encoder import session
 
 _OPSET, _IR_VERSION = 18, 9

@@ -22,8 +22,10 @@ from numpy.typing import NDArray
 from scipy import sparse
 from tokenizers import Tokenizer
 
+from models.data.arrays import Factors, Rows
 from models.data.attributes import AttributeColumns
-from models.data.interactions import SECONDS_IN_A_DAY, Catalogue, Factors, History, Rows
+from models.data.interactions import SECONDS_IN_A_DAY, Catalogue, History
+from models.data.matrices import pad_histories
 from models.errors import InputError
 from models.serving.bundle import (
     ATTRIBUTE_FACTORS,
@@ -191,21 +193,6 @@ def idle_days(history: History, clock: float | None) -> float:
     if len(history.time) == 0:
         return SETTLED_DAYS
     return min(max(0.0, (clock - float(history.time[-1])) / SECONDS_IN_A_DAY), SETTLED_DAYS)
-
-
-def pad_histories(
-    histories: Sequence[History], threshold: float, length: int, padding: int
-) -> tuple[Rows, Factors]:
-    """Return the newest `length` positives of each history as items [u, l] and ages [u, l].
-
-    The newest stands first and has age 0; ages count interactions. Short histories are filled
-    with the item row `padding`.
-    """
-    items = np.full((len(histories), length), padding, dtype=np.int64)
-    for row, history in enumerate(histories):
-        positives = history.liked(threshold)[::-1][:length]
-        items[row, : len(positives)] = positives
-    return items, np.tile(np.arange(length, dtype=np.float32), (len(items), 1))
 
 
 def build_night(

@@ -23,7 +23,8 @@ import torch
 from accelerate.utils.memory import should_reduce_batch_size
 from transformers import TrainerCallback, set_seed
 
-from models.data.interactions import Factors, Interactions
+from models.data.arrays import Factors
+from models.data.interactions import Interactions
 from models.errors import InputError
 from models.evaluation.interest import Interest, fit_interest
 from models.evaluation.question import ask

@@ -7,15 +7,9 @@ from hypothesis import strategies as st
 
 from models.baselines.ease import ClosedForm, Ease, fading, transitions
 from models.baselines.factorisation import FoldedIn, text_ridge
-from models.baselines.popularity import (
-    history_matrix,
-    popularity,
-    random_order,
-    recent_popularity,
-    standardised,
-    user_item_matrix,
-)
+from models.baselines.popularity import popularity, random_order, recent_popularity, standardised
 from models.data.interactions import History, Interactions, histories
+from models.data.matrices import history_matrix, user_item_matrix
 
 DAY = 86_400.0
 

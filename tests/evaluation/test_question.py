@@ -8,10 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.baselines.choice import Contender, baselines
+from models.baselines.choice import baselines
 from models.baselines.popularity import popularity, random_order
 from models.data.interactions import History, Interactions
 from models.data.splits import SPLITS, Split, Trial, make_split
+from models.evaluation.contender import Contender
 from models.evaluation.question import ask, choose, headline, judge
 from models.evaluation.slices import ndcg_slices
 from models.evaluation.standings import standings

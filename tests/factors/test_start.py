@@ -6,10 +6,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import sparse
 
-from models.data.interactions import Factors, History, Interactions
+from models.data.arrays import Factors
+from models.data.interactions import History, Interactions
+from models.data.matrices import pad_histories
 from models.factors.start import Start, collaborative_start, low_rank, transitions, whiten
 from models.network.towers import UserTower
-from models.serving.user_encoder import pad_histories
 
 N_ITEMS = 12
 

@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.data.interactions import Factors, Rows
+from models.data.arrays import Factors, Rows
 from models.serving.entrants import Entrants
 from models.serving.ranker import Ranker
 

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from models.data.interactions import Factors, Rows
+from models.data.arrays import Factors, Rows
 from models.errors import InputError
 from models.serving.graph_search import GraphSearch
 from models.serving.ranker import NO_ITEM, Ranker, build_ranker, longest

@@ -1,0 +1,61 @@
+"""Interactions and histories as matrices.
+
+- `user_item_matrix`: who has what, sparse.
+- `history_matrix`: histories as sparse rows, each item weighed by its age.
+- `pad_histories`: the newest positives of each history as rows of one length, for the networks.
+"""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from scipy import sparse
+
+from models.data.arrays import Factors, Numbers, Rows
+from models.data.interactions import History, Interactions
+
+
+def user_item_matrix(interactions: Interactions) -> sparse.csr_array:
+    """Return the binary matrix [users, items] of who has what; repeats count once."""
+    shape = (interactions.n_users, interactions.n_items)
+    ones = np.ones(len(interactions))
+    matrix = sparse.csr_array((ones, (interactions.user, interactions.item)), shape=shape)
+    matrix.data[:] = 1.0
+    return matrix
+
+
+def history_matrix(
+    histories: Sequence[History],
+    n_items: int,
+    weight: Callable[[Numbers], Numbers] = np.ones_like,
+) -> sparse.csr_array:
+    """Return histories as rows [u, n]: at each item the weight of its age.
+
+    Ages count interactions, 0 for the newest; a repeated item takes its newest occurrence.
+    """
+    rows, columns, values = [], [], []
+    for row, history in enumerate(histories):
+        newest_first = history.item[::-1]
+        items, age = np.unique(newest_first, return_index=True)
+        rows.append(np.full(len(items), row))
+        columns.append(items)
+        values.append(weight(age.astype(np.float64)))
+    shape = (len(histories), n_items)
+    if not rows:
+        return sparse.csr_array(shape)
+    positions = (np.concatenate(rows), np.concatenate(columns))
+    return sparse.csr_array((np.concatenate(values), positions), shape=shape)
+
+
+def pad_histories(
+    histories: Sequence[History], threshold: float, length: int, padding: int
+) -> tuple[Rows, Factors]:
+    """Return the newest `length` positives of each history as items [u, l] and ages [u, l].
+
+    The newest stands first and has age 0; ages count interactions. Short histories are filled
+    with the item row `padding`.
+    """
+    items = np.full((len(histories), length), padding, dtype=np.int64)
+    for row, history in enumerate(histories):
+        positives = history.liked(threshold)[::-1][:length]
+        items[row, : len(positives)] = positives
+    return items, np.tile(np.arange(length, dtype=np.float32), (len(items), 1))
