@@ -90,7 +90,7 @@ def tiny_encoder(tmp_path_factory: pytest.TempPathFactory) -> str:
     """The folder of a BERT with MiniLM's vocabulary, two small layers and no dropout."""
     from transformers import BertConfig, BertModel, set_seed
 
-    from models.network.encoder import load_language_model
+    from models.network.loading import load_language_model
 
     model, tokenizer = load_language_model("all-MiniLM-L6-v2")
     set_seed(0)

@@ -16,7 +16,8 @@ from tempfile import TemporaryDirectory
 import numpy as np
 
 from models.data.arrays import Factors, Rows
-from models.serving.ranker import Ranker, build_ranker
+from models.serving.ranker import Ranker
+from models.serving.ranker_graph import build_ranker
 
 DIM, K, SEEN = 128, 100, 20
 _BATCH, _BLOCK = 512, 32_768

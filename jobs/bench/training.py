@@ -26,7 +26,8 @@ from jobs.sources.movielens import MovieLens100k
 from models.data.arrays import Rows
 from models.data.texts import item_text, length_buckets
 from models.network.adaptation import adapt
-from models.network.encoder import TextEncoder, load_language_model
+from models.network.encoder import TextEncoder
+from models.network.loading import load_language_model
 from models.network.losses import distillation_loss
 from models.objective.bank import TextBank
 

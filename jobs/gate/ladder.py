@@ -17,7 +17,7 @@ from models.compression.throughput import Encode, measure
 from models.data.arrays import Factors
 from models.network.encoder import TextEncoder
 from models.serving.bundle import ENCODER, Bundle, write_manifest
-from models.serving.user_encoder import TextVectors
+from models.serving.text_vectors import TextVectors
 
 
 class Ladder:

@@ -20,7 +20,7 @@ from models.compression.quantisation import KINDS, smallest_of_the_fast
 from models.compression.throughput import Encode, measure
 from models.network.encoder import TextEncoder
 from models.serving.bundle import ENCODER, write_manifest
-from models.serving.user_encoder import TextVectors
+from models.serving.text_vectors import TextVectors
 
 LOGGER = logging.getLogger("nightrank.export")
 

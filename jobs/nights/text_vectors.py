@@ -1,7 +1,7 @@
 """Vectors of texts, encoded once for each model version and kept in Delta by the text's hash.
 
 - A night reads the vectors of its version, encodes the texts that have none, and appends those.
-- A vector depends on its text and the version alone (`models.serving.user_encoder.TextVectors`), so
+- A vector depends on its text and the version alone (`models.serving.text_vectors.TextVectors`), so
   what is read has the same bits as what would be encoded.
 
 Trade-off: all vectors of a version pass through the driver: 1.5 GB for a million texts. Vectors
@@ -21,7 +21,7 @@ from jobs.warehouse.delta import Warehouse
 from jobs.warehouse.tables import TABLES, TEXT_VECTORS
 from models.data.arrays import Factors
 from models.serving.bundle import Bundle
-from models.serving.user_encoder import TextVectors
+from models.serving.text_vectors import TextVectors
 
 LOGGER = logging.getLogger(__name__)
 

@@ -38,7 +38,7 @@ from models.serving.bundle import (
     write_manifest,
 )
 from models.serving.night import usable_device
-from models.serving.ranker import build_ranker
+from models.serving.ranker_graph import build_ranker
 from models.training.weights import ENCODER_WEIGHTS, load_encoder, load_towers
 
 STUDENT_SETTINGS = tuple(field.name for field in fields(StudentOptions))

@@ -31,7 +31,7 @@ from jobs.warehouse.delta import Warehouse
 from jobs.warehouse.lineage import recorded
 from models.data.attributes import AttributeColumns
 from models.errors import InputError
-from models.network.encoder import layers_of
+from models.network.loading import layers_of
 from models.objective.task import FinetuneOptions, TrainingTask
 from models.training.finetune import finetune
 from models.training.weights import start_encoder

@@ -25,7 +25,9 @@ from torch import Tensor, nn
 
 from models.data.arrays import Factors, Rows
 from models.data.texts import length_buckets
-from models.network.encoder import FrozenTrunk, TextEncoder, Tokens, layers_of
+from models.network.encoder import TextEncoder, Tokens
+from models.network.loading import layers_of
+from models.network.trunk import FrozenTrunk
 
 _log = logging.getLogger("nightrank.export")
 

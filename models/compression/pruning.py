@@ -25,7 +25,8 @@ from transformers.pytorch_utils import prune_linear_layer
 
 from models.data.arrays import Rows
 from models.errors import InputError
-from models.network.encoder import TextEncoder, layers_of
+from models.network.encoder import TextEncoder
+from models.network.loading import layers_of
 
 _log = logging.getLogger("nightrank.export")
 

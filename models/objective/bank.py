@@ -18,7 +18,6 @@ from torch import Tensor, nn
 from models.data.arrays import Factors, Rows
 from models.data.texts import length_buckets
 from models.network.adaptation import Adaptation
-from models.network.encoder import FrozenTrunk
 from models.network.losses import (
     LossMix,
     Ranking,
@@ -30,6 +29,7 @@ from models.network.losses import (
 )
 from models.network.processes import dealt, together
 from models.network.towers import TwoTowers
+from models.network.trunk import FrozenTrunk
 
 BucketTerm = Callable[[Tensor, Tensor], Tensor]  # of rows [m] and their fresh vectors [m, w]
 Penalty = Callable[[], Tensor]

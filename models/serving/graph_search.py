@@ -17,7 +17,7 @@ from models.data.arrays import Factors, Rows
 
 
 class GraphSearch:
-    """Top k by an open session of the graph that `models.serving.ranker.build_ranker` wrote."""
+    """Top k by an open session of the graph that `build_ranker` of `ranker_graph.py` wrote."""
 
     def __init__(
         self,

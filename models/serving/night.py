@@ -2,7 +2,7 @@
 
 - `prepare` writes the arrays that all workers map into memory, once for a night.
 - `top_lists` is what a Spark task does with a batch: histories and profiles become user factors,
-  the ranker takes out what was seen and keeps the best k, the tower says why.
+  the ranker takes out what was seen and keeps the best k, the user encoder says why.
 - A user who comes with the k-th score of an earlier night is ranked only where an item that is
   new since could enter the list.
 - A worker opens its ONNX sessions once and keeps them for its later tasks.
@@ -26,7 +26,8 @@ from models.errors import InputError
 from models.serving.bundle import RANKER, Bundle
 from models.serving.entrants import Entrants
 from models.serving.ranker import NO_ITEM, Ranker, longest
-from models.serving.user_encoder import NIGHT_ITEM_FACTORS, UserTower, build_night, session
+from models.serving.runtime import open_session
+from models.serving.user_encoder import NIGHT_ITEM_FACTORS, UserEncoder, build_night
 
 LOGGER = logging.getLogger(__name__)
 
@@ -117,7 +118,7 @@ def usable_device(bundle: Bundle, device: str) -> str:
     chosen = "cpu" if device == "auto" else device
     if device == "cuda" or (device == "auto" and any(map(Path.exists, _GPU_DRIVERS))):
         try:
-            session(bundle.path(RANKER), threads=1, device="cuda")
+            open_session(bundle.path(RANKER), threads=1, device="cuda")
             chosen = "cuda"
         except InputError:
             if device == "cuda":
@@ -132,19 +133,19 @@ def top_lists(plan: NightPlan, users: Users) -> Lists:
     A list is shorter than k where fewer candidates are left.
     Raises InputError naming the user whose vector is no number.
     """
-    tower, ranker, entrants = _opened(plan)
-    factors = tower.encode(users.histories, users.profiles)
+    encoder, ranker, entrants = _opened(plan)
+    factors = encoder.encode(users.histories, users.profiles)
     longest("user_factors", factors, users.ids)
     seen = [history.item for history in users.histories]
     again = np.flatnonzero(entrants.may_enter(factors, seen, users.floors))
     scores, rows = ranker.top_k(factors[again], [seen[user] for user in again], plan.k)
-    reasons, words = tower.reasons([users.histories[user] for user in again], rows)
+    reasons, words = encoder.reasons([users.histories[user] for user in again], rows)
     there = rows != NO_ITEM
     return Lists(again, there.sum(axis=1), rows[there], scores[there], reasons[there], words)
 
 
 @lru_cache(maxsize=1)
-def _opened(plan: NightPlan) -> tuple[UserTower, Ranker, Entrants]:
+def _opened(plan: NightPlan) -> tuple[UserEncoder, Ranker, Entrants]:
     bundle, night = Path(plan.bundle_folder), Path(plan.night_folder)
     items = np.load(night / NIGHT_ITEM_FACTORS, mmap_mode="r", allow_pickle=False)
     ranker = Ranker(
@@ -157,5 +158,5 @@ def _opened(plan: NightPlan) -> tuple[UserTower, Ranker, Entrants]:
         plan.device,
     )
     entering = np.load(night / _ENTERING, allow_pickle=False)
-    tower = UserTower(bundle, night, plan.clock, plan.threads, plan.device)
-    return tower, ranker, Entrants(items, entering, plan.block_items)
+    encoder = UserEncoder(bundle, night, plan.clock, plan.threads, plan.device)
+    return encoder, ranker, Entrants(items, entering, plan.block_items)

@@ -21,61 +21,19 @@ from functools import cache
 from pathlib import Path
 
 import numpy as np
-import onnx
 from numpy.typing import NDArray
-from onnx import TensorProto, helper, numpy_helper
 from threadpoolctl import ThreadpoolController
 
 from models.data.arrays import Factors, Rows
 from models.errors import InputError
 from models.serving.graph_search import GraphSearch
+from models.serving.runtime import open_session
 from models.serving.shortlist import Shortlist
-from models.serving.user_encoder import session
 
 NO_ITEM = -1
-_OPSET, _IR_VERSION = 18, 9
 _ROWS_AT_ONCE = 65_536
 _ROWS_IN_CACHE, _USERS_IN_CACHE, _CALIBRATED_USERS = 2048, 128, 512
 _ROW_BITS = 32
-
-
-def build_ranker(path: Path) -> None:
-    """Write the ranker's graph to `path`; the same bytes every time.
-
-    Inputs: user_factors [b, d], item_factors [n, d], item_bias [n], excluded [m, 2] int64 as
-    (row, column), k int64 [1]. Outputs: scores [b, k] and rows [b, k] int64, best first, equal
-    scores by column.
-    """
-    real, whole = TensorProto.FLOAT, TensorProto.INT64
-    nodes = [
-        helper.make_node(
-            "Gemm", ["user_factors", "item_factors", "item_bias"], ["products"], transB=1
-        ),
-        helper.make_node("Shape", ["excluded"], ["excluded_count"], end=1),
-        helper.make_node("Expand", ["minus_infinity", "excluded_count"], ["nothing"]),
-        helper.make_node("ScatterND", ["products", "excluded", "nothing"], ["allowed"]),
-        helper.make_node("TopK", ["allowed", "k"], ["scores", "rows"], largest=1, sorted=1),
-    ]
-    graph = helper.make_graph(
-        nodes,
-        "ranker",
-        inputs=[
-            helper.make_tensor_value_info("user_factors", real, ["users", "dim"]),
-            helper.make_tensor_value_info("item_factors", real, ["items", "dim"]),
-            helper.make_tensor_value_info("item_bias", real, ["items"]),
-            helper.make_tensor_value_info("excluded", whole, ["pairs", 2]),
-            helper.make_tensor_value_info("k", whole, [1]),
-        ],
-        outputs=[
-            helper.make_tensor_value_info("scores", real, ["users", "best"]),
-            helper.make_tensor_value_info("rows", whole, ["users", "best"]),
-        ],
-        initializer=[numpy_helper.from_array(np.array(-np.inf, np.float32), "minus_infinity")],
-    )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", _OPSET)])
-    model.ir_version = _IR_VERSION
-    onnx.checker.check_model(model, full_check=True)
-    path.write_bytes(model.SerializeToString(deterministic=True))
 
 
 def longest(name: str, factors: Factors, ids: Sequence[str] | None = None) -> float:
@@ -132,7 +90,7 @@ class Ranker:
             self._batch = min(batch_users, _USERS_IN_CACHE)
         self._graph: GraphSearch | None = None
         if device != "cpu":
-            opened = session(ranker_path, threads, device)
+            opened = open_session(ranker_path, threads, device)
             self._graph = GraphSearch(opened, self._items, candidates, batch_users, block_items)
         self._shortlist = Shortlist(self._items, candidates, block_items)
 

@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
 from models.data.arrays import Factors, Rows
-from models.serving.user_encoder import session
+from models.serving.runtime import open_session
 
 _OPSET, _IR_VERSION = 18, 9
 _ITEM_LEVELS = 127
@@ -278,4 +278,4 @@ def _session() -> ort.InferenceSession:
     opsets = [helper.make_opsetid("", _OPSET), helper.make_opsetid("com.microsoft", 1)]
     model = helper.make_model(graph, opset_imports=opsets)
     model.ir_version = _IR_VERSION
-    return session(model.SerializeToString(), threads=1)
+    return open_session(model.SerializeToString(), threads=1)

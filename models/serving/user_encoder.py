@@ -1,155 +1,43 @@
-"""Inference without torch: texts, items and users become factors with ONNX Runtime and numpy.
+"""Users to factors and to the reasons of their recommendations, without torch.
 
-- A text is encoded alone, without padding: dynamic int8 picks its scales from the whole batch, so
-  that a vector would otherwise depend on its neighbours (microsoft/onnxruntime#10111). Threads
-  encode different texts at once, which serves small models better than sharing one text.
-- An item that the version knows has factors of its own; any other has those that its text (item
-  tower) and its attributes (a factor for each column) add up to.
-- A user's factors are the user tower of the profile, the weighted history and the time since the
-  last interaction; score = user factors . item factors.
+- A user's factors are what the user tower computes from the profile's text, the weighted history
+  and the time since the last interaction; a pair's score is the dot product of user and item
+  factors.
+- The reason for a recommended item is the liked item whose history factors agree with it most.
 
-Trade-off: encoding texts one by one leaves a GPU mostly idle and makes every night reproducible.
+Trade-off: batches of a fixed number of users, so that a user's factors are the same bits whoever
+else is in the batch; the last batch is filled up with users without a history.
 """
 
 import json
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
-import onnxruntime as ort
-from numpy.typing import NDArray
-from scipy import sparse
-from tokenizers import Tokenizer
 
 from models.data.arrays import Factors, Rows
-from models.data.attributes import AttributeColumns
 from models.data.interactions import SECONDS_IN_A_DAY, Catalogue, History
 from models.data.matrices import pad_histories
-from models.errors import InputError
-from models.serving.bundle import (
-    ATTRIBUTE_FACTORS,
-    ATTRIBUTES,
-    ENCODER,
-    HISTORY_FACTORS,
-    ITEM_FACTORS,
-    ITEM_TOWER,
-    TOKENIZER,
-    USER_TOWER,
-    Bundle,
-    open_bundle,
-)
+from models.serving.bundle import USER_TOWER, Bundle, open_bundle
+from models.serving.item_factors import item_factors
+from models.serving.runtime import open_session
+from models.serving.text_vectors import TextVectors
 
 NIGHT_ITEM_FACTORS = "item_factors.npy"
 NIGHT_HISTORY_FACTORS = "history_factors.npy"
 NIGHT_TITLES = "titles.json"
 USERS_AT_ONCE = 64
 NO_HISTORY = History(np.zeros(0, dtype=np.int64), np.zeros(0), np.zeros(0))
-ITEMS_AT_ONCE = 4096
 _NOBODY = -1
 # days without an interaction after which their number no longer moves a score (2 ** -14 is left)
 SETTLED_DAYS = 7.0
-
-
-def session(model: Path | bytes, threads: int, device: str = "cpu") -> ort.InferenceSession:
-    """Open an ONNX file, or a model's bytes, on `device` ("cpu" or "cuda") with `threads` threads.
-
-    Raises InputError where CUDA was asked for and ONNX Runtime fell back to the CPU, which it
-    does without a word (microsoft/onnxruntime#23372).
-    """
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
-    options.log_severity_level = 3
-    providers = ["CPUExecutionProvider"]
-    if device == "cuda":
-        providers.insert(0, "CUDAExecutionProvider")
-    source = str(model) if isinstance(model, Path) else model
-    opened = ort.InferenceSession(source, options, providers=providers)
-    if device == "cuda" and "CUDAExecutionProvider" not in opened.get_providers():
-        raise InputError("setting `device`: cuda was asked for, but ONNX Runtime can't use it here")
-    return opened
-
-
-class TextVectors:
-    """Encodes texts one at a time with the version's own tokenizer, `threads` of them at once."""
-
-    def __init__(self, bundle: Bundle, threads: int, device: str = "cpu") -> None:
-        self._session = session(bundle.path(ENCODER), 1, device)
-        self._threads = threads
-        self._inputs = {entry.name for entry in self._session.get_inputs()}
-        self._tokenizer = Tokenizer.from_file(str(bundle.path(TOKENIZER)))
-        self._tokenizer.no_padding()
-        self._tokenizer.enable_truncation(int(bundle.manifest["max_tokens"]))
-        self.width = int(bundle.manifest["text_dim"])
-
-    def encode(self, texts: Sequence[str]) -> Factors:
-        """Return the vectors [n, w] of `texts`, each of unit length and independent of the rest."""
-        distinct = {text: position for position, text in enumerate(dict.fromkeys(texts))}
-        vectors = np.zeros((len(distinct), self.width), dtype=np.float32)
-
-        def fill(text: str) -> None:
-            vectors[distinct[text]] = self._one(text)
-
-        with ThreadPoolExecutor(self._threads) as pool:
-            for _ in pool.map(fill, distinct):
-                pass
-        return vectors[[distinct[text] for text in texts]]
-
-    def _one(self, text: str) -> NDArray[np.float32]:
-        ids = np.asarray([self._tokenizer.encode(text).ids], dtype=np.int64)
-        feed = {
-            "input_ids": ids,
-            "attention_mask": np.ones_like(ids),
-            "token_type_ids": np.zeros_like(ids),
-        }
-        found = self._session.run(None, {k: v for k, v in feed.items() if k in self._inputs})[0]
-        vector = np.asarray(found[0], dtype=np.float32)
-        return np.asarray(vector / max(float(np.linalg.norm(vector)), 1e-12), dtype=np.float32)
-
-
-def attribute_columns(bundle: Bundle, catalogue: Catalogue) -> sparse.csr_array:
-    """Return the catalogue's attributes in the columns [n, c] of the version's training."""
-    content = json.loads(bundle.path(ATTRIBUTES).read_text("utf-8"))
-    return AttributeColumns.from_json(content).encode(catalogue.attributes)
-
-
-def item_factors(
-    bundle: Bundle, catalogue: Catalogue, vectors: Factors, threads: int
-) -> tuple[Factors, Factors]:
-    """Return ranking [n, d] and history factors [n, h]; `vectors` [n, w] are of the texts.
-
-    An item's are the same bits whatever other items there are.
-    """
-    own_ranking, own_history = bundle.array(ITEM_FACTORS), bundle.array(HISTORY_FACTORS)
-    columns = attribute_columns(bundle, catalogue).astype(np.float32)
-    sums = columns @ bundle.array(ATTRIBUTE_FACTORS)
-    size = own_ranking.shape[1]
-    tower = session(bundle.path(ITEM_TOWER), threads)
-    parts = []
-    for start in range(0, len(vectors), ITEMS_AT_ONCE):
-        block = slice(start, start + ITEMS_AT_ONCE)
-        # always as many rows: a product's last bits depend on their number
-        missing = ((0, ITEMS_AT_ONCE - len(vectors[block])), (0, 0))
-        feed = {
-            "text_vectors": np.pad(vectors[block], missing),
-            "ranking_sum": np.pad(sums[block, :size], missing),
-            "history_sum": np.pad(sums[block, size:], missing),
-        }
-        parts.append([found[: len(vectors[block])] for found in tower.run(None, feed)])
-    ranking, history = (np.concatenate(column) for column in zip(*parts, strict=True))
-    rows = {item: row for row, item in enumerate(bundle.item_ids)}
-    own = np.array([rows.get(item, -1) for item in catalogue.item_ids], dtype=np.int64)
-    ranking[own >= 0] = own_ranking[own[own >= 0]]
-    history[own >= 0] = own_history[own[own >= 0]]
-    return ranking, history
 
 
 class HistoryEncoder:
     """The user tower over fixed history factors [n, d]."""
 
     def __init__(self, bundle: Bundle, history_factors: Factors, threads: int) -> None:
-        self._session = session(bundle.path(USER_TOWER), threads)
+        self._session = open_session(bundle.path(USER_TOWER), threads)
         self._length = int(bundle.manifest["history_length"])
         self._threshold = bundle.positive_threshold
         self._padding = len(history_factors)
@@ -212,7 +100,7 @@ def build_night(
     (folder / NIGHT_TITLES).write_text(json.dumps(titles, ensure_ascii=False), "utf-8")
 
 
-class UserTower:
+class UserEncoder:
     """Users to factors and reasons, over the arrays of one night; one for each worker."""
 
     def __init__(

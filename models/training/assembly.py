@@ -18,7 +18,8 @@ from models.data.augmentation import chosen_ways, variants
 from models.data.interactions import Interactions
 from models.errors import InputError
 from models.network.adaptation import Adaptation, PrefixedLayer, adapt
-from models.network.encoder import TextEncoder, load_language_model
+from models.network.encoder import TextEncoder
+from models.network.loading import load_language_model
 from models.network.losses import (
     GeneralisedBce,
     LossMix,

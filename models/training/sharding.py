@@ -26,7 +26,8 @@ from transformers import (
 )
 
 from models.errors import InputError
-from models.network.encoder import TextEncoder, layers_of
+from models.network.encoder import TextEncoder
+from models.network.loading import layers_of
 from models.network.processes import world
 from models.objective.task import FinetuneOptions
 

@@ -11,7 +11,8 @@ from models.data.attributes import AttributeColumns
 from models.errors import InputError
 from models.factors.start import Block, Popularity, Start
 from models.network.adaptation import UNMERGED, adapt, wrapped
-from models.network.encoder import TextEncoder, load_language_model
+from models.network.encoder import TextEncoder
+from models.network.loading import load_language_model
 from models.network.towers import TwoTowers
 from models.objective.task import TrainingTask, profile_rows
 from models.serving.bundle import (

@@ -11,7 +11,8 @@ from transformers import BertConfig, BertModel
 from models.compression.distillation import distil, score_metric
 from models.compression.pruning import prune_layers, prune_units
 from models.errors import InputError
-from models.network.encoder import TextEncoder, layers_of, load_language_model
+from models.network.encoder import TextEncoder
+from models.network.loading import layers_of, load_language_model
 
 COLOURS, ANIMALS = ("red", "blue", "green", "black", "white"), ("cat", "dog", "owl", "ox")
 TEXTS = [f"{colour} {animal}" for colour in COLOURS for animal in ANIMALS]

@@ -9,9 +9,10 @@ import pytest
 from jobs.gate.quantisation_choice import chosen_numbers
 from models.compression.onnx_export import export_encoder
 from models.compression.quantisation import smallest_of_the_fast
-from models.network.encoder import TextEncoder, load_language_model
+from models.network.encoder import TextEncoder
+from models.network.loading import load_language_model
 from models.serving.bundle import ENCODER, write_manifest
-from models.serving.user_encoder import TextVectors
+from models.serving.text_vectors import TextVectors
 
 TEXTS = ["Alien (1979). Horror, science fiction.", "Toy Story", "24 year old male technician", ""]
 

@@ -9,7 +9,8 @@ from tokenizers.models import BPE
 from transformers import PreTrainedTokenizerFast
 
 from models.compression.vocabulary import trim_vocabulary
-from models.network.encoder import TextEncoder, load_language_model
+from models.network.encoder import TextEncoder
+from models.network.loading import load_language_model
 
 CORPUS = [
     "Toy Story (1995). Directed by John Lasseter.",

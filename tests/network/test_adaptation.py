@@ -9,7 +9,8 @@ from transformers import TrainerControl, TrainerState, TrainingArguments
 
 from models.errors import InputError
 from models.network.adaptation import Adaptation, adapt, unwrap, wrapped
-from models.network.encoder import TextEncoder, layers_of, load_language_model
+from models.network.encoder import TextEncoder
+from models.network.loading import layers_of, load_language_model
 
 TEXTS = ["Alien (1979). Genres: Horror.", "Heat", "Fargo. A crime in the snow."]
 WEIGHTS = 22_713_216  # of MiniLM

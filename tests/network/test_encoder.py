@@ -8,7 +8,9 @@ import torch
 from transformers import GPT2Config, GPT2Model
 
 from models.errors import InputError
-from models.network.encoder import FrozenTrunk, TextEncoder, layers_of, load_language_model
+from models.network.encoder import TextEncoder
+from models.network.loading import layers_of, load_language_model
+from models.network.trunk import FrozenTrunk
 
 TEXTS = [
     "Star Wars (1977). Action, science fiction.",

@@ -31,7 +31,8 @@ from models.data.interactions import History, tie_order
 from models.data.texts import item_texts
 from models.errors import InputError
 from models.serving.bundle import HISTORY_FACTORS, Bundle, open_bundle, write_manifest
-from models.serving.user_encoder import NIGHT_ITEM_FACTORS, TextVectors, UserTower, build_night
+from models.serving.text_vectors import TextVectors
+from models.serving.user_encoder import NIGHT_ITEM_FACTORS, UserEncoder, build_night
 
 NIGHT = "2026-01-05"
 ODD = "o'dd\n\"😀"
@@ -102,7 +103,7 @@ def by_brute_force(settings: Settings, folder: Path, k: int) -> tuple[Lists, dic
     vectors = TextVectors(bundle, 1).encode(item_texts(catalogue))
     build_night(bundle, catalogue, vectors, folder, 1)
     clock = dt.datetime.fromisoformat(f"{NIGHT}T00:00:00+00:00").timestamp()
-    tower = UserTower(bundle.folder, folder, clock, 1)
+    tower = UserEncoder(bundle.folder, folder, clock, 1)
     items = np.load(folder / NIGHT_ITEM_FACTORS).astype(np.float64)
     lists: Lists = {}
     for user in events.keys() | profiles.keys():

@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 from models.data.arrays import Factors, Rows
 from models.errors import InputError
 from models.serving.graph_search import GraphSearch
-from models.serving.ranker import NO_ITEM, Ranker, build_ranker, longest
+from models.serving.ranker import NO_ITEM, Ranker, longest
+from models.serving.ranker_graph import build_ranker
+from models.serving.runtime import open_session
 from models.serving.shortlist import Shortlist, _user_levels
-from models.serving.user_encoder import session
 
 
 @pytest.fixture(scope="module")
@@ -102,7 +103,7 @@ def test_small_whole_numbers_equal_brute_force_exactly(graph: Path, data: st.Dat
     assert np.array_equal(rows, oracle[1])
     assert np.array_equal(scores, oracle[0])
     width = min(k, items)
-    search = GraphSearch(session(graph, 1), item_factors, candidates, users, block)
+    search = GraphSearch(open_session(graph, 1), item_factors, candidates, users, block)
     best, where = search.top(user_factors, excluded, width)
     assert np.array_equal(np.where(np.isneginf(best), NO_ITEM, where), oracle[1][:, :width])
     assert np.array_equal(best, oracle[0][:, :width])

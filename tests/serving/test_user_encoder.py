@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from jobs.settings.model import Settings
 from models.data.interactions import Catalogue
 from models.serving.bundle import Bundle
-from models.serving.user_encoder import item_factors
+from models.serving.item_factors import item_factors
 
 COUNT = 40
 

@@ -33,7 +33,7 @@ from models.serving.bundle import (
     Bundle,
     write_manifest,
 )
-from models.serving.ranker import build_ranker
+from models.serving.ranker_graph import build_ranker
 
 WIDTH, HISTORY, PROFILE = 6, 8, 2
 RANKING = HISTORY + PROFILE + POPULARITY_SIZE

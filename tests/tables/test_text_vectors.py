@@ -10,7 +10,7 @@ from jobs.nights.text_vectors import text_vectors
 from jobs.settings.model import Settings
 from jobs.warehouse.delta import Warehouse
 from jobs.warehouse.tables import TEXT_VECTORS
-from models.serving.user_encoder import TextVectors
+from models.serving.text_vectors import TextVectors
 
 
 @pytest.fixture

@@ -6,7 +6,8 @@ import torch
 from transformers import TrainerControl, TrainerState, TrainingArguments
 
 from models.network.adaptation import adapt
-from models.network.encoder import TextEncoder, load_language_model
+from models.network.encoder import TextEncoder
+from models.network.loading import load_language_model
 from models.objective.bank import TextBank
 from models.training.callbacks import GradualUnfreezing
 

@@ -23,7 +23,7 @@ from models.errors import InputError
 from models.evaluation.question import ask, judge
 from models.evaluation.variants import open_variant
 from models.serving.bundle import FINE_TUNED_VECTORS, PRETRAINED_VECTORS, Bundle, open_bundle
-from models.serving.user_encoder import TextVectors
+from models.serving.text_vectors import TextVectors
 
 QUICK = {
     "epochs": 2,

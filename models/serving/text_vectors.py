@@ -1,0 +1,56 @@
+"""Texts to vectors by the version's own encoder and tokenizer, without torch.
+
+- A text is encoded alone, without padding: dynamic int8 takes its scales from the whole batch, so
+  a vector would otherwise depend on its neighbours (microsoft/onnxruntime#10111).
+- Threads encode different texts at once, which suits small models better than sharing one text.
+
+Trade-off: encoding texts one by one leaves a GPU mostly idle and makes every night reproducible.
+"""
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+from numpy.typing import NDArray
+from tokenizers import Tokenizer
+
+from models.data.arrays import Factors
+from models.serving.bundle import ENCODER, TOKENIZER, Bundle
+from models.serving.runtime import open_session
+
+
+class TextVectors:
+    """Encodes texts one at a time with the version's own tokenizer, `threads` of them at once."""
+
+    def __init__(self, bundle: Bundle, threads: int, device: str = "cpu") -> None:
+        self._session = open_session(bundle.path(ENCODER), 1, device)
+        self._threads = threads
+        self._inputs = {entry.name for entry in self._session.get_inputs()}
+        self._tokenizer = Tokenizer.from_file(str(bundle.path(TOKENIZER)))
+        self._tokenizer.no_padding()
+        self._tokenizer.enable_truncation(int(bundle.manifest["max_tokens"]))
+        self.width = int(bundle.manifest["text_dim"])
+
+    def encode(self, texts: Sequence[str]) -> Factors:
+        """Return the vectors [n, w] of `texts`, each of unit length and independent of the rest."""
+        distinct = {text: position for position, text in enumerate(dict.fromkeys(texts))}
+        vectors = np.zeros((len(distinct), self.width), dtype=np.float32)
+
+        def fill(text: str) -> None:
+            vectors[distinct[text]] = self._one(text)
+
+        with ThreadPoolExecutor(self._threads) as pool:
+            for _ in pool.map(fill, distinct):
+                pass
+        return vectors[[distinct[text] for text in texts]]
+
+    def _one(self, text: str) -> NDArray[np.float32]:
+        ids = np.asarray([self._tokenizer.encode(text).ids], dtype=np.int64)
+        feed = {
+            "input_ids": ids,
+            "attention_mask": np.ones_like(ids),
+            "token_type_ids": np.zeros_like(ids),
+        }
+        found = self._session.run(None, {k: v for k, v in feed.items() if k in self._inputs})[0]
+        vector = np.asarray(found[0], dtype=np.float32)
+        return np.asarray(vector / max(float(np.linalg.norm(vector)), 1e-12), dtype=np.float32)
