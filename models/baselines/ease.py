@@ -15,10 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import linalg, sparse
 
-from models.baselines.popularity import standardised
 from models.data.arrays import Numbers, Scores
 from models.data.interactions import History, Interactions
 from models.data.matrices import history_matrix, user_item_matrix
+from models.evaluation.question import standardised
 
 PENALTIES = (100.0, 200.0, 400.0, 800.0, 1600.0, 3200.0)
 TRANSITION_SHARES = (0.2, 0.4, 0.8)

@@ -11,7 +11,6 @@ user's own factors, so that known and new users go the same way.
 """
 
 import numpy as np
-from numpy.typing import NDArray
 
 from models.data.arrays import Scores
 from models.data.interactions import History, Interactions
@@ -65,11 +64,3 @@ def random_order(n_items: int, seed: int) -> Scorer:
         return generator.random((len(histories), n_items))
 
     return score
-
-
-def standardised(scores: Scores) -> NDArray[np.floating]:
-    """Return scores [u, n] with each user's mean 0 and deviation 1; a flat row becomes zeros."""
-    centred = scores - scores.mean(axis=1, keepdims=True)
-    deviation = centred.std(axis=1, keepdims=True)
-    flat = np.zeros_like(centred)
-    return np.asarray(np.divide(centred, deviation, out=flat, where=deviation > 1e-12))

@@ -1,13 +1,14 @@
-"""Texts varied: so that few teach more, and to see how a model bears what people type.
+"""Varied copies of texts, for training on few texts and for testing a model on untidy input.
 
-- Each way is a function of a text and a random generator, and gives a text that means the same.
-- `paraphrase` asks a text-to-text model of the user's own, from a local folder.
+- Each way of `WAYS` is a function of a text and a random generator that returns a text with
+  nearly the same meaning.
+- A further way, `PARAPHRASE`, needs a text-to-text model: `models.network.paraphrasing`.
 
-Trade-off: variants are made once before the training, so that the frozen layers read them once.
+Trade-off: copies are made once before training, so that the encoder's frozen layers run once for
+each, instead of anew in every pass.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import numpy as np
 
@@ -79,37 +80,15 @@ def chosen_ways(names: str) -> list[str]:
     return chosen
 
 
-def variants(
-    texts: Sequence[str], ways: Sequence[str], copies: int, seed: int, paraphraser: str
-) -> list[list[str]]:
-    """Return `copies` varied copies of each text; each copy is varied in all `ways`.
+def variants(copied: Sequence[Sequence[str]], ways: Sequence[str], seed: int) -> list[list[str]]:
+    """Return the varied copies of each text [n][c] from copies of all texts [c][n].
 
-    `paraphraser` is the folder of a text-to-text model, which the way `paraphrase` needs.
+    Each copy is varied in all `ways`; copies that `models.network.paraphrasing` wrote count as
+    varied in the way `paraphrase` already.
     """
     random = np.random.default_rng(seed)
-    copied = [list(texts) for _ in range(copies)]
-    if PARAPHRASE in ways:
-        copied = _paraphrased(texts, copies, seed, paraphraser)
+    varied = [list(copy) for copy in copied]
     for name in ways:
         if name in WAYS:
-            copied = [[WAYS[name](text, random) for text in copy] for copy in copied]
-    return [list(of_one) for of_one in zip(*copied, strict=True)]
-
-
-def _paraphrased(texts: Sequence[str], copies: int, seed: int, folder: str) -> list[list[str]]:
-    from transformers import pipeline, set_seed
-
-    if not folder:
-        raise InputError("setting `paraphrase_model`: `paraphrase` needs a model's folder")
-    set_seed(seed)
-    try:
-        write = pipeline("text2text-generation", model=folder)
-    except (OSError, ValueError) as error:
-        reason = str(error).splitlines()[0]
-        raise InputError(
-            f"setting `paraphrase_model`: {folder!r} can't be loaded: {reason}"
-        ) from error
-    written: Any = write(
-        list(texts), do_sample=True, num_return_sequences=copies, max_new_tokens=96
-    )
-    return [[of_one[copy]["generated_text"] for of_one in written] for copy in range(copies)]
+            varied = [[WAYS[name](text, random) for text in copy] for copy in varied]
+    return [list(of_one) for of_one in zip(*varied, strict=True)]

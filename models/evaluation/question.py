@@ -161,10 +161,16 @@ def popularity_counts(train: Interactions) -> Rows:
 
 
 def standardised(scores: Scores, candidate: Mask | slice = slice(None)) -> Numbers:
-    """Return scores [u, n] less each user's mean, by the deviation, over the candidates [n]."""
+    """Return scores [u, n] in each user's standard deviations from their mean.
+
+    Mean and deviation are those over the candidates [n]; a user to whom all candidates are the
+    same has zeros.
+    """
     ranked = scores[:, candidate].astype(np.float64)
-    deviation = np.maximum(ranked.std(axis=1, keepdims=True), 1e-9)
-    return np.asarray((scores - ranked.mean(axis=1, keepdims=True)) / deviation)
+    centred = scores - ranked.mean(axis=1, keepdims=True)
+    deviation = ranked.std(axis=1, keepdims=True)
+    level = np.zeros_like(centred)
+    return np.asarray(np.divide(centred, deviation, out=level, where=deviation > 1e-12))
 
 
 def _mean(values: Numbers) -> float:

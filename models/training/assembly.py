@@ -7,6 +7,7 @@ more labels (`pseudo_labels.py`), something beside the loop (`callbacks.py`).
 
 import logging
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ import torch
 from torch import Tensor
 from transformers import EarlyStoppingCallback, PrinterCallback, TrainerCallback
 
-from models.data.augmentation import chosen_ways, variants
+from models.data.augmentation import PARAPHRASE, chosen_ways, variants
 from models.data.interactions import Interactions
 from models.errors import InputError
 from models.network.adaptation import Adaptation, PrefixedLayer, adapt
@@ -28,6 +29,7 @@ from models.network.losses import (
     likeness_loss,
     ranking_softmax,
 )
+from models.network.paraphrasing import paraphrases
 from models.network.retention import REPLAYED
 from models.network.towers import TwoTowers
 from models.objective.adversarial import FastGradient
@@ -70,21 +72,26 @@ def adapted(encoder: TextEncoder, options: FinetuneOptions) -> Adaptation:
     return adaptation
 
 
+def varied_texts(texts: Sequence[str], options: FinetuneOptions) -> list[list[str]]:
+    """Return the varied copies of each text that the options ask for; [] where they ask for none.
+
+    Raises InputError for a way that isn't known, or a paraphraser that can't be loaded.
+    """
+    examples = options.examples
+    ways, count = chosen_ways(examples.augmentations), examples.augmented_copies
+    if not ways:
+        return []
+    copied = (
+        paraphrases(texts, count, options.seed, examples.paraphrase_model)
+        if PARAPHRASE in ways
+        else [texts] * count
+    )
+    return variants(copied, ways, options.seed)
+
+
 def text_bank(adaptation: Adaptation, task: TrainingTask, options: FinetuneOptions) -> TextBank:
     """Return the bank of items, profiles and, where they are replayed, general sentences."""
-    examples = options.examples
-    ways = chosen_ways(examples.augmentations)
-    copies = (
-        variants(
-            task.item_texts,
-            ways,
-            examples.augmented_copies,
-            options.seed,
-            examples.paraphrase_model,
-        )
-        if ways
-        else []
-    )
+    copies = varied_texts(task.item_texts, options)
     replayed = REPLAYED if options.losses.replay_weight else []
     texts = [*task.item_texts, *profile_rows(task), *replayed]
     return TextBank(adaptation, texts, len(task.item_texts), copies)

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from models.data.augmentation import WAYS, chosen_ways, variants
 from models.errors import InputError
+from models.network.paraphrasing import paraphrases
 
 texts = st.lists(st.text("abcdefgh", min_size=1, max_size=8), min_size=1, max_size=12).map(" ".join)
 
@@ -43,7 +44,7 @@ def test_attributes_change_places_behind_the_title() -> None:
 
 
 def test_copies_stand_beside_their_text() -> None:
-    found = variants(["one two three four", "five six"], ["word_shuffle"], 3, 0, "")
+    found = variants([["one two three four", "five six"]] * 3, ["word_shuffle"], 0)
     assert [len(copies) for copies in found] == [3, 3]
     assert all(sorted(copy.split()) == ["five", "six"] for copy in found[1])
 
@@ -52,6 +53,6 @@ def test_an_unknown_way_and_a_missing_model_are_named() -> None:
     with pytest.raises(InputError, match="setting `augmentations`: 'shout' is none of"):
         chosen_ways("typos, shout")
     with pytest.raises(InputError, match="setting `paraphrase_model`: `paraphrase` needs"):
-        variants(["Alien"], chosen_ways("paraphrase"), 1, 0, "")
+        paraphrases(["Alien"], 1, 0, "")
     with pytest.raises(InputError, match="setting `paraphrase_model`: '/nowhere' can't be loaded"):
-        variants(["Alien"], ["paraphrase"], 1, 0, "/nowhere")
+        paraphrases(["Alien"], 1, 0, "/nowhere")

@@ -7,9 +7,10 @@ from hypothesis import strategies as st
 
 from models.baselines.ease import ClosedForm, Ease, fading, transitions
 from models.baselines.factorisation import FoldedIn, text_ridge
-from models.baselines.popularity import popularity, random_order, recent_popularity, standardised
+from models.baselines.popularity import popularity, random_order, recent_popularity
 from models.data.interactions import History, Interactions, histories
 from models.data.matrices import history_matrix, user_item_matrix
+from models.evaluation.question import standardised
 
 DAY = 86_400.0
 
@@ -66,6 +67,12 @@ def test_a_repeated_item_counts_once_and_at_its_newest() -> None:
 def test_standardised_rows_and_a_flat_one() -> None:
     scores = standardised(np.array([[1.0, 3.0], [5.0, 5.0]]))
     assert scores.tolist() == [[-1, 1], [0, 0]]
+
+
+def test_only_candidates_set_the_scale_and_a_level_row_of_them_is_zero() -> None:
+    candidate = np.array([True, True, False])
+    scores = standardised(np.array([[1.0, 3.0, 8.0], [0.1, 0.1, 8.0]]), candidate)
+    assert scores.tolist() == [[-1, 1, 6], [0, 0, 0]]
 
 
 def plain_ease(train: Interactions, penalty: float) -> np.ndarray:
