@@ -26,9 +26,10 @@ def under_noise(settings: Settings, trained: Bundle) -> dict[str, dict[str, floa
     """Return NDCG@10 by texts alone, "pretrained" and "fine_tuned", for "clean" and each noise."""
     towers = load_towers(trained)
     trials = prepare(settings, trained, towers)
-    chosen = trained.manifest["settings"]
     states = {
-        PRETRAINED_VECTORS: start_encoder(chosen["encoder"], trained.manifest["max_tokens"]),
+        PRETRAINED_VECTORS: start_encoder(
+            trained.manifest.settings.encoder, trained.manifest.encoder.max_tokens
+        ),
         FINE_TUNED_VECTORS: load_encoder(trained),
     }
     with with_towers(trained) as bundle:

@@ -16,7 +16,7 @@ from models.compression.onnx_export import export_encoder
 from models.compression.throughput import Encode, measure
 from models.data.arrays import Factors
 from models.network.encoder import TextEncoder
-from models.serving.bundle import ENCODER, Bundle, write_manifest
+from models.serving.bundle import ExportedEncoder
 from models.serving.text_vectors import TextVectors
 
 
@@ -40,15 +40,13 @@ class Ladder:
     def add_stage(self, name: str, encoder: TextEncoder) -> None:
         """Put up a rung for an encoder in PyTorch, as an fp32 graph."""
         with TemporaryDirectory() as scratch:
-            export_encoder(encoder, Path(scratch), "none")
-            sizes = {"max_tokens": encoder.max_tokens, "text_dim": encoder.width}
-            self.add_version(name, write_manifest(Path(scratch), {"version": name, **sizes}))
+            self.add_exported(name, export_encoder(encoder, Path(scratch), "none"))
 
-    def add_version(self, name: str, bundle: Bundle) -> Factors:
-        """Put up a rung for a version's encoder and return its vectors [t, w] of the texts."""
-        encode = TextVectors(bundle, self.threads).encode
+    def add_exported(self, name: str, encoder: ExportedEncoder) -> Factors:
+        """Put up a rung for an exported encoder and return its vectors [t, w] of the texts."""
+        encode = TextVectors(encoder, self.threads).encode
         vectors = encode(self._texts)
-        self.add(name, bundle.path(ENCODER).stat().st_size, encode, vectors)
+        self.add(name, encoder.graph.stat().st_size, encode, vectors)
         return vectors
 
     def measured(self) -> list[Rung]:

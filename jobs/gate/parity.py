@@ -54,8 +54,8 @@ class Trials:
 
 def prepare(settings: Settings, trained: Bundle, towers: TwoTowers) -> Trials:
     """Read the data of a trained version and ask both questions."""
-    dataset = read_dataset(Warehouse(settings.warehouse), trained.manifest["tables"])
-    split = make_split(trained.manifest["split"], dataset.interactions, trained.positive_threshold)
+    dataset = read_dataset(Warehouse(settings.warehouse), trained.manifest.tables)
+    split = make_split(trained.manifest.split, dataset.interactions, trained.positive_threshold)
     withheld = withheld_items(towers.known.numpy(), settings.seed)
     return Trials(
         dataset,

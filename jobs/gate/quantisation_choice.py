@@ -19,7 +19,6 @@ from models.compression.onnx_export import export_encoder
 from models.compression.quantisation import KINDS, smallest_of_the_fast
 from models.compression.throughput import Encode, measure
 from models.network.encoder import TextEncoder
-from models.serving.bundle import ENCODER, write_manifest
 from models.serving.text_vectors import TextVectors
 
 LOGGER = logging.getLogger("nightrank.export")
@@ -58,13 +57,11 @@ def chosen_numbers(
 def _tried(encoder: TextEncoder, device: str, texts: list[str], threads: int) -> list[Numbers]:
     encoders: dict[str, Encode] = {}
     sizes = {}
-    manifest = {"version": "tried", "max_tokens": encoder.max_tokens, "text_dim": encoder.width}
     for kind in KINDS:
         with TemporaryDirectory() as scratch:
-            export_encoder(encoder, Path(scratch), kind)
-            bundle = write_manifest(Path(scratch), manifest)
-            encoders[kind] = TextVectors(bundle, threads, device).encode
-            sizes[kind] = bundle.path(ENCODER).stat().st_size
+            exported = export_encoder(encoder, Path(scratch), kind)
+            encoders[kind] = TextVectors(exported, threads, device).encode
+            sizes[kind] = exported.graph.stat().st_size
     some = texts[:: -(-len(texts) // 256)]
     exact = encoders["none"](some)
     return [

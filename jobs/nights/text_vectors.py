@@ -34,7 +34,7 @@ def text_vectors(
     known = _known(warehouse, bundle.version)
     fresh = {key: text for key, text in zip(keys, texts, strict=True) if key not in known}
     if fresh:
-        encoded = TextVectors(bundle, threads).encode(list(fresh.values()))
+        encoded = TextVectors(bundle.encoder, threads).encode(list(fresh.values()))
         known |= dict(zip(fresh, encoded, strict=True))
         columns = {
             "text_sha256": list(fresh),
@@ -44,7 +44,7 @@ def text_vectors(
         schema = TABLES[TEXT_VECTORS].arrow_schema
         warehouse.append(TEXT_VECTORS, pa.Table.from_pydict(columns, schema=schema))
     LOGGER.info("texts: %d, of which %d had to be encoded", len(texts), len(fresh))
-    width = int(bundle.manifest["text_dim"])
+    width = bundle.manifest.encoder.text_dim
     return np.array([known[key] for key in keys], np.float32).reshape(-1, width), len(fresh)
 
 

@@ -7,12 +7,10 @@ Trade-off: siblings are found by reading every registered version's manifest, so
 each.
 """
 
-import json
-from typing import Any
-
 from jobs.settings.model import Settings
 from jobs.versions import registry
-from models.serving.bundle import MANIFEST, Bundle, open_bundle
+from models.serving.bundle import MANIFEST, Bundle, open_bundle, read_manifest
+from models.serving.manifest import Manifest
 
 MAY_DIFFER = ("seed", "split")
 
@@ -21,23 +19,23 @@ def siblings(settings: Settings, bundle: Bundle, split: str) -> list[Bundle]:
     """Return the versions like `bundle` that may answer `split`, by seed; it may be among them."""
     alike = []
     for version in registry.versions(settings):
-        path = registry.folder_of(settings, version) / MANIFEST
-        manifest = json.loads(path.read_text("utf-8")) if path.exists() else {}
+        folder = registry.folder_of(settings, version)
+        if not (folder / MANIFEST).exists():
+            continue
+        manifest = read_manifest(folder)
         if answers(manifest, split) and _kind(manifest) == _kind(bundle.manifest):
-            alike.append(open_bundle(path.parent))
-    return sorted(
-        alike, key=lambda one: (int(one.manifest["settings"].get("seed", 0)), one.version)
-    )
+            alike.append(open_bundle(folder))
+    return sorted(alike, key=lambda one: (one.manifest.settings.seed, one.version))
 
 
-def answers(manifest: dict[str, Any], split: str) -> bool:
+def answers(manifest: Manifest, split: str) -> bool:
     """Whether the version was trained for `split`; `cold_user_0` is `cold_user` asked earlier."""
-    return split.removesuffix("_0") == str(manifest.get("split", "")).removesuffix("_0")
+    return split.removesuffix("_0") == manifest.split.removesuffix("_0")
 
 
-def _kind(manifest: dict[str, Any]) -> tuple[Any, ...]:
+def _kind(manifest: Manifest) -> tuple[object, ...]:
     chosen, shrunk = (
-        {k: v for k, v in manifest.get(name, {}).items() if k not in MAY_DIFFER}
-        for name in ("settings", "export_settings")
+        {name: value for name, value in values.items() if name not in MAY_DIFFER}
+        for values in (manifest.settings.values, manifest.export_settings or {})
     )
-    return chosen, manifest.get("tables"), shrunk
+    return chosen, manifest.tables, shrunk

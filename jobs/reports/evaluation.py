@@ -10,7 +10,7 @@ Trade-off: the page is written from the JSON alone, so it can't say what program
 """
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +32,7 @@ COLUMNS = (
 
 
 def write_evaluation(
-    folder: Path, report: dict[str, Any], learning_curve: Sequence[dict[str, Any]]
+    folder: Path, report: dict[str, Any], learning_curve: Sequence[Mapping[str, Any]]
 ) -> Path:
     """Write the report's files into `folder` and return the page's path."""
     folder.mkdir(parents=True, exist_ok=True)

@@ -92,7 +92,7 @@ def plot_speed(path: Path, rows: Sequence[dict[str, Any]]) -> None:
     _save(figure, path)
 
 
-def plot_learning_curve(path: Path, curve: Sequence[dict[str, Any]]) -> bool:
+def plot_learning_curve(path: Path, curve: Sequence[Mapping[str, Any]]) -> bool:
     """Draw the entries' "loss" and "eval_ndcg@10" by "epoch"; return whether there were any."""
     drawn = {
         key: [(entry["epoch"], entry[key]) for entry in curve if key in entry and "epoch" in entry]

@@ -43,7 +43,7 @@ def run(
     _refuse_other_threshold(settings, bundle)
     warehouse = Warehouse(settings.warehouse)
     with recorded(settings, "evaluate", model_version=bundle.version) as record:
-        dataset = read_dataset(warehouse, bundle.manifest["tables"])
+        dataset = read_dataset(warehouse, bundle.manifest.tables)
         record.inputs |= dataset.versions
         splits = {}
         for name in names:
@@ -57,9 +57,7 @@ def run(
             "tables": dataset.versions,
             "splits": splits,
         }
-        page = write_evaluation(
-            Path(settings.reports), report, bundle.manifest.get("learning_curve", [])
-        )
+        page = write_evaluation(Path(settings.reports), report, bundle.manifest.learning_curve)
         own = {name: one for name, one in splits.items() if one["versions"] == [bundle.version]}
         registry.log_metrics(settings, bundle.version, _logged(own))
     text = "\n\n".join(terminal_table(name, found) for name, found in splits.items())

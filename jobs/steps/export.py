@@ -12,7 +12,7 @@ import json
 import logging
 import os
 import shutil
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -31,6 +31,7 @@ from models.errors import InputError
 from models.network.encoder import TextEncoder
 from models.network.towers import TwoTowers
 from models.serving.bundle import (
+    ENCODER,
     MANIFEST,
     RANKER,
     Bundle,
@@ -52,25 +53,25 @@ def run(settings: Settings, model_version: str | None = None) -> dict[str, Any]:
         trained = _trained(settings, model_version)
         version = f"{trained.version}-{_digest(settings)}"
         record.model_version = version
-        record.inputs |= trained.manifest["tables"]
+        record.inputs |= trained.manifest.tables
         folder = registry.folder_of(settings, version)
         reused = (folder / MANIFEST).exists()
         bundle = open_bundle(folder) if reused else _export(settings, trained, version, folder)
-        metrics = bundle.manifest["metrics"]
+        metrics = bundle.manifest.metrics
         registry.register(settings, bundle)
         registry.log_metrics(settings, version, metrics)
     return {
         "model_version": version,
         "reused": reused,
         "seconds": round(perf_counter() - started, 1),
-        "encoder_bytes": bundle.manifest["files"]["encoder.onnx"]["bytes"],
+        "encoder_bytes": bundle.manifest.files[ENCODER].bytes,
         **metrics,
     }
 
 
 def _trained(settings: Settings, model_version: str | None) -> Bundle:
     bundle = registry.candidate(settings, model_version)
-    source = bundle.manifest.get("trained_version")
+    source = bundle.manifest.trained_version
     return registry.candidate(settings, source) if source else bundle
 
 
@@ -89,14 +90,14 @@ def _export(settings: Settings, trained: Bundle, version: str, folder: Path) -> 
     shutil.copytree(trained.folder, partial, copy_function=os.link)
     (partial / MANIFEST).unlink()
     towers = load_towers(trained)
-    write_towers(towers, int(trained.manifest["text_dim"]), partial)
+    write_towers(towers, trained.manifest.encoder.text_dim, partial)
     build_ranker(partial / RANKER)
-    manifest = {
-        **trained.manifest,
-        "version": version,
-        "trained_version": trained.version,
-        "export_settings": _chosen(settings),
-    }
+    manifest = replace(
+        trained.manifest,
+        version=version,
+        trained_version=trained.version,
+        export_settings=_chosen(settings),
+    )
     bundle = write_manifest(partial, manifest)
     trials = prepare(settings, trained, towers)
     rungs = Ladder(Gate(trials, bundle, towers), trials.texts)
@@ -107,7 +108,7 @@ def _export(settings: Settings, trained: Bundle, version: str, folder: Path) -> 
     )
     export_encoder(student, partial, numbers)
     bundle = write_manifest(partial, manifest)
-    parity = rungs.gate.parity(bundle, rungs.add_version("shipped", bundle))
+    parity = rungs.gate.parity(bundle, rungs.add_exported("shipped", bundle.encoder))
     try:
         refuse_loss(parity, settings.parity_tolerance)
     except InputError:
@@ -116,7 +117,7 @@ def _export(settings: Settings, trained: Bundle, version: str, folder: Path) -> 
     page = write_compression(Path(settings.reports), version, rungs.measured(), tried, parity)
     LOGGER.info("%s\n%s", page, parity.table())
     metrics = {f"parity_{name}": value for name, value in parity.metrics().items()}
-    write_manifest(partial, {**manifest, "metrics": {**trained.manifest["metrics"], **metrics}})
+    write_manifest(partial, replace(manifest, metrics={**trained.manifest.metrics, **metrics}))
     partial.rename(folder)
     return open_bundle(folder)
 

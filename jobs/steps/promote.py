@@ -19,7 +19,7 @@ def run(settings: Settings, version: str | None = None) -> dict[str, Any]:
     with recorded(settings, "promote") as record:
         bundle = registry.candidate(settings, version)
         record.model_version = bundle.version
-        record.inputs |= bundle.manifest["tables"]
+        record.inputs |= bundle.manifest.tables
         if not bundle.exported:
             raise InputError(
                 f"model version {bundle.version} is not exported: run `nightrank export` first"

@@ -37,14 +37,14 @@ def run(settings: Settings) -> dict[str, Any]:
         reused = (folder / MANIFEST).exists()
         bundle = open_bundle(folder) if reused else _train(settings, dataset, version, folder)
         registry.register(settings, bundle)
-        registry.log_metrics(settings, version, bundle.manifest["metrics"])
+        registry.log_metrics(settings, version, bundle.manifest.metrics)
         if not reused:
-            registry.log_curve(settings, version, bundle.manifest["learning_curve"])
+            registry.log_curve(settings, version, bundle.manifest.learning_curve)
     return {
         "model_version": version,
         "reused": reused,
         "seconds": round(perf_counter() - started, 1),
-        **bundle.manifest["metrics"],
+        **bundle.manifest.metrics,
     }
 
 

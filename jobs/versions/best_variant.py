@@ -41,5 +41,5 @@ def with_towers(trained: Bundle) -> Iterator[Bundle]:
     with TemporaryDirectory() as scratch:
         folder = Path(scratch) / trained.version
         shutil.copytree(trained.folder, folder)
-        write_towers(load_towers(trained), int(trained.manifest["text_dim"]), folder)
+        write_towers(load_towers(trained), trained.manifest.encoder.text_dim, folder)
         yield write_manifest(folder, trained.manifest)

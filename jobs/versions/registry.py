@@ -8,6 +8,7 @@ need not pay.
 """
 
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -37,7 +38,7 @@ def register(settings: Settings, bundle: Bundle) -> None:
         experiment = client.get_experiment_by_name(MODEL)
         identifier = experiment.experiment_id if experiment else client.create_experiment(MODEL)
         run = client.create_run(identifier, run_name=bundle.version)
-        for name, value in bundle.manifest["settings"].items():
+        for name, value in bundle.manifest.settings.values.items():
             client.log_param(run.info.run_id, name, value)
         client.create_model_version(
             MODEL,
@@ -48,7 +49,7 @@ def register(settings: Settings, bundle: Bundle) -> None:
     set_alias(settings, CANDIDATE, bundle.version)
 
 
-def log_metrics(settings: Settings, version: str, metrics: dict[str, float]) -> None:
+def log_metrics(settings: Settings, version: str, metrics: Mapping[str, float]) -> None:
     """Add metrics to the run of a version; names may hold letters, digits and `_-./`."""
     client = _client(settings)
     entry = _existing(client, version)
@@ -56,7 +57,7 @@ def log_metrics(settings: Settings, version: str, metrics: dict[str, float]) -> 
         client.log_metric(str(entry.run_id), name.replace("@", "_at_"), value)
 
 
-def log_curve(settings: Settings, version: str, curve: list[dict[str, float]]) -> None:
+def log_curve(settings: Settings, version: str, curve: Sequence[Mapping[str, float]]) -> None:
     """Add a learning curve, step by step, to the run of a version."""
     from mlflow.entities import Metric
 

@@ -7,7 +7,6 @@ version's folder.
 import hashlib
 import json
 import shutil
-from dataclasses import asdict
 from importlib.metadata import version as library_version
 from pathlib import Path
 from typing import Any
@@ -23,6 +22,7 @@ from models.network.encoder import TextEncoder
 from models.network.processes import rank
 from models.objective.task import FinetuneOptions, TrainingTask, option_names
 from models.serving.bundle import write_manifest
+from models.serving.manifest import EncoderFacts, Manifest, TrainedWith
 from models.training.finetune import Finetuned, finetune
 from models.training.weights import save_weights, start_encoder
 
@@ -65,25 +65,24 @@ def write_version(
 
 def _manifest(
     settings: Settings, dataset: Dataset, version: str, result: Finetuned, encoder: TextEncoder
-) -> dict[str, Any]:
+) -> Manifest:
     item_ids = np.array(dataset.catalogue.item_ids, dtype=object)
     towers = result.model.towers
-    return {
-        "version": version,
-        "split": settings.split,
-        "settings": training_settings(settings),
-        "tables": dataset.versions,
-        "item_ids": item_ids[towers.known.cpu().numpy()].tolist(),
-        "rated_item_ids": item_ids[result.interest.rated].tolist(),
-        "blocks": [asdict(block) for block in towers.users.blocks],
-        "popularity": asdict(towers.users.popularity),
-        "max_tokens": encoder.max_tokens,
-        "text_dim": encoder.width,
-        "history_length": settings.history_length,
-        "metrics": result.metrics,
-        "learning_curve": result.curve,
-        "libraries": {name: library_version(name) for name in LIBRARIES},
-    }
+    return Manifest(
+        version=version,
+        split=settings.split,
+        settings=TrainedWith(training_settings(settings)),
+        tables=dataset.versions,
+        item_ids=item_ids[towers.known.cpu().numpy()].tolist(),
+        rated_item_ids=item_ids[result.interest.rated].tolist(),
+        blocks=towers.users.blocks,
+        popularity=towers.users.popularity,
+        encoder=EncoderFacts(encoder.max_tokens, encoder.width),
+        history_length=settings.history_length,
+        metrics=result.metrics,
+        learning_curve=result.curve,
+        libraries={name: library_version(name) for name in LIBRARIES},
+    )
 
 
 def training_task(settings: Settings, dataset: Dataset, columns: AttributeColumns) -> TrainingTask:

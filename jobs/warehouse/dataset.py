@@ -9,7 +9,7 @@ Trade-off: everything in the memory of one process (about 30 bytes an interactio
 networks and the baselines want arrays; the scorer reads its interactions through Spark instead.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -35,7 +35,7 @@ class Dataset:
     versions: dict[str, int]
 
 
-def read_dataset(warehouse: Warehouse, versions: dict[str, int] | None = None) -> Dataset:
+def read_dataset(warehouse: Warehouse, versions: Mapping[str, int] | None = None) -> Dataset:
     """Return the data at `versions` (table name -> version; the newest where a name is absent).
 
     A user without a row in `users` has an empty profile. Raises InputError when `interactions` or
@@ -73,7 +73,7 @@ def read_items(warehouse: Warehouse, version: int, item_ids: Collection[str]) ->
     return _catalogue(items.filter(pc.is_in(items["item_id"], value_set=wanted)))
 
 
-def _pin(warehouse: Warehouse, versions: dict[str, int]) -> dict[str, int]:
+def _pin(warehouse: Warehouse, versions: Mapping[str, int]) -> dict[str, int]:
     # interactions before items: a newer interaction than the items read would lack its item
     names = [INTERACTIONS, ITEMS]
     if USERS in versions or warehouse.exists(USERS):

@@ -27,13 +27,15 @@ from models.serving.bundle import (
     ITEM_TOWER,
     TOKENIZER,
     USER_TOWER,
+    ExportedEncoder,
     refuse_unsafe_graph,
 )
+from models.serving.manifest import EncoderFacts
 
 OPSET = 18
 
 
-def export_encoder(encoder: TextEncoder, folder: Path, quantisation: str) -> None:
+def export_encoder(encoder: TextEncoder, folder: Path, quantisation: str) -> ExportedEncoder:
     """Write `encoder.onnx` and `tokenizer.json`, quantised as `quantisation` says."""
     from optimum.exporters.onnx import onnx_export_from_model
 
@@ -55,6 +57,8 @@ def export_encoder(encoder: TextEncoder, folder: Path, quantisation: str) -> Non
     encoder.tokenizer.save_pretrained(folder / "tokenizer")
     shutil.copyfile(folder / "tokenizer" / TOKENIZER, folder / TOKENIZER)
     shutil.rmtree(folder / "tokenizer")
+    facts = EncoderFacts(encoder.max_tokens, encoder.width)
+    return ExportedEncoder(folder / ENCODER, folder / TOKENIZER, facts)
 
 
 def write_towers(towers: TwoTowers, text_dim: int, folder: Path) -> None:

@@ -88,7 +88,7 @@ def felt_by_users(
     counts.
     """
     histories = question.histories[:USERS]
-    length = int(trained.manifest["history_length"])
+    length = trained.manifest.history_length
     items, ages = pad_histories(
         histories, trained.positive_threshold, length, len(towers.own_history)
     )

@@ -72,7 +72,7 @@ class Variant:
         columns = attribute_columns(self.bundle, self.catalogue)
         text_map = TextMap(arrays["weights"], arrays["bias"], arrays["attributes"])
         levels = text_levels(text_map, self.vectors, columns)
-        own = dict(zip(self.bundle.manifest["rated_item_ids"], arrays["levels"], strict=True))
+        own = dict(zip(self.bundle.manifest.rated_item_ids, arrays["levels"], strict=True))
         for row, item in enumerate(self.catalogue.item_ids):
             levels[row] = own.get(item, levels[row])
         return levels, arrays["coefficients"]
@@ -95,7 +95,7 @@ def open_variant(
     if name == "fine_tuned":
         encode = stored_vectors(bundle, FINE_TUNED_VECTORS)
     elif name == "shipped":
-        encode = TextVectors(bundle, threads).encode
+        encode = TextVectors(bundle.encoder, threads).encode
     else:
         raise ValueError(f"variant {name!r}: expected pretrained, fine_tuned or shipped")
     vectors = encode(item_texts(catalogue))

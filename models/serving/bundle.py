@@ -11,7 +11,7 @@ nothing that was tampered with or half-copied is ever run.
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ import onnx
 from numpy.typing import NDArray
 
 from models.errors import InputError
+from models.serving.manifest import EncoderFacts, FileFacts, Manifest
 
 MANIFEST = "model.json"
 ENCODER = "encoder.onnx"
@@ -40,35 +41,49 @@ _KNOWN_DOMAINS = {"", "ai.onnx", "ai.onnx.ml", "com.microsoft"}
 
 
 @dataclass(frozen=True)
+class ExportedEncoder:
+    """A text encoder as files: the ONNX graph, the tokenizer, and what is to be known of both."""
+
+    graph: Path
+    tokenizer: Path
+    facts: EncoderFacts
+
+
+@dataclass(frozen=True)
 class Bundle:
     """A verified model version."""
 
     folder: Path
-    manifest: dict[str, Any]
+    manifest: Manifest
 
     @property
     def version(self) -> str:
         """The version's name, which is also its folder's."""
-        return str(self.manifest["version"])
+        return self.manifest.version
 
     @property
     def item_ids(self) -> list[str]:
         """Ids of the items that have factors of their own, in the order of those."""
-        return [str(item) for item in self.manifest["item_ids"]]
+        return self.manifest.item_ids
 
     @property
     def positive_threshold(self) -> float:
         """The value from which an interaction was a positive in training."""
-        return float(self.manifest["settings"]["positive_threshold"])
+        return self.manifest.settings.positive_threshold
 
     @property
     def exported(self) -> bool:
         """Whether `export` has completed the version, so that it can score."""
-        return RANKER in self.manifest["files"]
+        return RANKER in self.manifest.files
+
+    @property
+    def encoder(self) -> ExportedEncoder:
+        """The version's text encoder; InputError where it isn't exported."""
+        return ExportedEncoder(self.path(ENCODER), self.path(TOKENIZER), self.manifest.encoder)
 
     def path(self, name: str) -> Path:
         """Return the path of one of the version's files; InputError when it has none."""
-        if name not in self.manifest["files"]:
+        if name not in self.manifest.files:
             raise InputError(
                 f"model version {self.version} has no {name}: run `nightrank export` first"
             )
@@ -80,18 +95,34 @@ class Bundle:
         return array
 
 
-def write_manifest(folder: Path, manifest: dict[str, Any]) -> Bundle:
+def write_manifest(folder: Path, manifest: Manifest) -> Bundle:
     """Hash the files under `folder`, write `model.json` atomically and return the version."""
     files = {
-        str(path.relative_to(folder)): {"sha256": _sha256(path), "bytes": path.stat().st_size}
+        str(path.relative_to(folder)): FileFacts(_sha256(path), path.stat().st_size)
         for path in sorted(folder.rglob("*"))
         if path.is_file() and path.name != MANIFEST
     }
-    complete = {**manifest, "files": files}
+    complete = replace(manifest, files=files)
     partial = folder / f".{MANIFEST}.partial"
-    partial.write_text(json.dumps(complete, indent=2, ensure_ascii=False, sort_keys=True), "utf-8")
+    text = json.dumps(complete.to_json(), indent=2, ensure_ascii=False, sort_keys=True)
+    partial.write_text(text, "utf-8")
     partial.replace(folder / MANIFEST)
     return Bundle(folder, complete)
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """Return what the version in `folder` says of itself, without a look at its files.
+
+    Raises InputError where there is none or it can't be read.
+    """
+    file = folder / MANIFEST
+    try:
+        content = json.loads(file.read_text("utf-8"))
+    except OSError as error:
+        raise InputError(f"no model version in {folder}: {MANIFEST} can't be read") from error
+    except ValueError as error:
+        raise InputError(f"{file} is damaged: {error}") from error
+    return Manifest.from_json(content, file)
 
 
 def open_bundle(folder: Path) -> Bundle:
@@ -99,14 +130,9 @@ def open_bundle(folder: Path) -> Bundle:
 
     Raises InputError that names the file which is missing, changed or unsafe.
     """
-    try:
-        manifest = json.loads((folder / MANIFEST).read_text("utf-8"))
-    except OSError as error:
-        raise InputError(f"no model version in {folder}: {MANIFEST} can't be read") from error
-    except ValueError as error:
-        raise InputError(f"{folder / MANIFEST} is damaged: {error}") from error
-    for name, entry in manifest["files"].items():
-        _verify(folder, name, entry["sha256"])
+    manifest = read_manifest(folder)
+    for name, facts in manifest.files.items():
+        _verify(folder, name, facts.sha256)
     return Bundle(folder, manifest)
 
 

@@ -15,21 +15,21 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
 from models.data.arrays import Factors
-from models.serving.bundle import ENCODER, TOKENIZER, Bundle
+from models.serving.bundle import ExportedEncoder
 from models.serving.runtime import open_session
 
 
 class TextVectors:
-    """Encodes texts one at a time with the version's own tokenizer, `threads` of them at once."""
+    """Encodes texts one at a time with the encoder's own tokenizer, `threads` of them at once."""
 
-    def __init__(self, bundle: Bundle, threads: int, device: str = "cpu") -> None:
-        self._session = open_session(bundle.path(ENCODER), 1, device)
+    def __init__(self, encoder: ExportedEncoder, threads: int, device: str = "cpu") -> None:
+        self._session = open_session(encoder.graph, 1, device)
         self._threads = threads
         self._inputs = {entry.name for entry in self._session.get_inputs()}
-        self._tokenizer = Tokenizer.from_file(str(bundle.path(TOKENIZER)))
+        self._tokenizer = Tokenizer.from_file(str(encoder.tokenizer))
         self._tokenizer.no_padding()
-        self._tokenizer.enable_truncation(int(bundle.manifest["max_tokens"]))
-        self.width = int(bundle.manifest["text_dim"])
+        self._tokenizer.enable_truncation(encoder.facts.max_tokens)
+        self.width = encoder.facts.text_dim
 
     def encode(self, texts: Sequence[str]) -> Factors:
         """Return the vectors [n, w] of `texts`, each of unit length and independent of the rest."""

@@ -38,7 +38,7 @@ class HistoryEncoder:
 
     def __init__(self, bundle: Bundle, history_factors: Factors, threads: int) -> None:
         self._session = open_session(bundle.path(USER_TOWER), threads)
-        self._length = int(bundle.manifest["history_length"])
+        self._length = bundle.manifest.history_length
         self._threshold = bundle.positive_threshold
         self._padding = len(history_factors)
         zero = np.zeros((1, history_factors.shape[1]), dtype=np.float32)
@@ -113,7 +113,7 @@ class UserEncoder:
     ) -> None:
         self._clock = clock
         bundle = open_bundle(bundle_folder)
-        self._texts = TextVectors(bundle, threads, device)
+        self._texts = TextVectors(bundle.encoder, threads, device)
         self._history_factors: Factors = np.load(
             night_folder / NIGHT_HISTORY_FACTORS, mmap_mode="r", allow_pickle=False
         )

@@ -9,7 +9,7 @@ from safetensors.torch import load_file, save_file
 
 from models.data.attributes import AttributeColumns
 from models.errors import InputError
-from models.factors.start import Block, Popularity, Start
+from models.factors.start import Start
 from models.network.adaptation import UNMERGED, adapt, wrapped
 from models.network.encoder import TextEncoder
 from models.network.loading import load_language_model
@@ -64,10 +64,10 @@ def save_weights(
 
 def load_encoder(bundle: Bundle) -> TextEncoder:
     """Return the fine-tuned text encoder of a version."""
-    settings = bundle.manifest["settings"]
-    encoder = start_encoder(str(settings["encoder"]), int(bundle.manifest["max_tokens"]))
-    if settings["tuning"] in UNMERGED:
-        adapt(encoder, settings["tuning"], settings["tuned_layers"], settings["tuning_rank"])
+    settings = bundle.manifest.settings
+    encoder = start_encoder(settings.encoder, bundle.manifest.encoder.max_tokens)
+    if settings.tuning in UNMERGED:
+        adapt(encoder, settings.tuning, settings.tuned_layers, settings.tuning_rank)
     encoder.model.load_state_dict(load_file(bundle.path(ENCODER_WEIGHTS)))
     return encoder.eval()
 
@@ -94,14 +94,14 @@ def load_towers(bundle: Bundle) -> TwoTowers:
     weights = load_file(bundle.path(TOWER_WEIGHTS))
     own = {name: weights[name].numpy() for name in ("own_ranking", "own_history", "known")}
     start = Start(
-        blocks=tuple(Block(**block) for block in bundle.manifest["blocks"]),
-        popularity=Popularity(**bundle.manifest["popularity"]),
+        blocks=bundle.manifest.blocks,
+        popularity=bundle.manifest.popularity,
         ranking=own["own_ranking"],
         history=own["own_history"],
         known=own["known"],
         profile_weights=weights["users.profile_weights"].numpy(),
         profile_mean=weights["users.profile_mean"].numpy(),
     )
-    towers = TwoTowers(int(bundle.manifest["text_dim"]), start)
+    towers = TwoTowers(bundle.manifest.encoder.text_dim, start)
     towers.load_state_dict(weights)
     return towers.eval()

@@ -11,7 +11,7 @@ from models.compression.onnx_export import export_encoder
 from models.compression.quantisation import smallest_of_the_fast
 from models.network.encoder import TextEncoder
 from models.network.loading import load_language_model
-from models.serving.bundle import ENCODER, write_manifest
+from models.serving.bundle import ENCODER
 from models.serving.text_vectors import TextVectors
 
 TEXTS = ["Alien (1979). Horror, science fiction.", "Toy Story", "24 year old male technician", ""]
@@ -33,15 +33,13 @@ def test_every_kind_of_numbers_serves_on_the_cpu(
     largest_error: float,
     megabytes: float,
 ) -> None:
-    export_encoder(encoder, tmp_path, quantisation)
-    manifest = {"version": "v", "max_tokens": 32, "text_dim": encoder.width}
-    bundle = write_manifest(tmp_path, manifest)
+    exported = export_encoder(encoder, tmp_path, quantisation)
     wanted = encoder.vectors(TEXTS)
-    found = TextVectors(bundle, 2).encode(TEXTS)
+    found = TextVectors(exported, 2).encode(TEXTS)
     np.testing.assert_allclose(np.linalg.norm(found, axis=1), 1.0, rtol=1e-5)
     assert np.linalg.norm(found - wanted, axis=1).max() < largest_error
     assert (tmp_path / ENCODER).stat().st_size < megabytes * 1e6
-    alone = np.concatenate([TextVectors(bundle, 1).encode([text]) for text in TEXTS])
+    alone = np.concatenate([TextVectors(exported, 1).encode([text]) for text in TEXTS])
     np.testing.assert_array_equal(found, alone)
 
 

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from jobs.warehouse.tables import RUNS
 from models.data.texts import item_texts
 from models.errors import InputError
 from models.serving.bundle import FINE_TUNED_VECTORS, PRETRAINED_VECTORS, TEXTS, write_manifest
+from models.serving.manifest import TrainedWith
 
 BASELINES = ["popularity", "popularity_30d", "ease", "closed_form", "als"]
 
@@ -36,7 +38,7 @@ def settings(movielens: Settings, tmp_path: Path) -> Settings:
     (bundle.folder / TEXTS).write_text(json.dumps(texts), "utf-8")
     for name in (PRETRAINED_VECTORS, FINE_TUNED_VECTORS):
         np.save(bundle.folder / name, vectors)
-    write_manifest(bundle.folder, {**bundle.manifest, "tables": dataset.versions})
+    write_manifest(bundle.folder, replace(bundle.manifest, tables=dataset.versions))
     registry.set_alias(ours, registry.CANDIDATE, bundle.version)
     return ours
 
@@ -90,17 +92,17 @@ def test_the_report_of_all_splits_asks_the_siblings_of_each_seed(
         other = champion(settings, ours.item_ids, seed=place + 1)
         shutil.copytree(ours.folder / "training", other.folder / "training")
         threshold = 3.0 if what == "threshold" else 4.0
-        manifest = {
-            **other.manifest,
-            "tables": ours.manifest["tables"],
-            "split": split,
-            "settings": {"positive_threshold": threshold, "seed": seed},
-            "export_settings": {"keep_layers": 2, "seed": seed},
-        }
+        manifest = replace(
+            other.manifest,
+            tables=ours.manifest.tables,
+            split=split,
+            settings=TrainedWith({"positive_threshold": threshold, "seed": seed}),
+            export_settings={"keep_layers": 2, "seed": seed},
+        )
         write_manifest(other.folder, manifest)
-    own = {**ours.manifest["settings"], "seed": 0}
+    own = TrainedWith({**ours.manifest.settings.values, "seed": 0})
     shrunk = {"keep_layers": 2, "seed": 0}
-    write_manifest(ours.folder, {**ours.manifest, "settings": own, "export_settings": shrunk})
+    write_manifest(ours.folder, replace(ours.manifest, settings=own, export_settings=shrunk))
     registry.set_alias(settings, registry.CANDIDATE, ours.version)
     splits = evaluate.run(settings, "all")["splits"]
     assert splits["warm"]["versions"] == ["toy-0", "toy-2"]

@@ -100,7 +100,7 @@ def by_brute_force(settings: Settings, folder: Path, k: int) -> tuple[Lists, dic
         events[event["user_id"]].append((seconds, int(ties[row]), row, event["value"]))
     profiles = {row["user_id"]: row["text"] for row in warehouse.read(USERS).to_pylist()}
     bundle = champion_of(settings)
-    vectors = TextVectors(bundle, 1).encode(item_texts(catalogue))
+    vectors = TextVectors(bundle.encoder, 1).encode(item_texts(catalogue))
     build_night(bundle, catalogue, vectors, folder, 1)
     clock = dt.datetime.fromisoformat(f"{NIGHT}T00:00:00+00:00").timestamp()
     tower = UserEncoder(bundle.folder, folder, clock, 1)
@@ -212,7 +212,7 @@ def test_a_vector_that_is_no_number_is_refused_by_name(champion: Settings, tmp_p
     factors = np.array(bundle.array(HISTORY_FACTORS))
     factors[:] = np.nan
     np.save(bundle.folder / HISTORY_FACTORS, factors)
-    write_manifest(bundle.folder, {k: v for k, v in bundle.manifest.items() if k != "files"})
+    write_manifest(bundle.folder, bundle.manifest)
     before = Warehouse(settings.warehouse).version(RECOMMENDATIONS_STAGED)
     with pytest.raises(InputError, match=r"user_factors, row \d+, id '.*': holds NaN or infinity"):
         score.run(settings, NIGHT)

@@ -6,6 +6,7 @@ import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper
+from toy_version import manifest
 
 from models.errors import InputError
 from models.serving.bundle import MANIFEST, open_bundle, write_manifest
@@ -16,7 +17,7 @@ def folder(tmp_path: Path) -> Path:
     (tmp_path / "training").mkdir()
     np.save(tmp_path / "item_factors.npy", np.eye(2, dtype=np.float32))
     (tmp_path / "training" / "texts.json").write_text('["a film"]', "utf-8")
-    write_manifest(tmp_path, {"version": "v1", "item_ids": ["x", "y"]})
+    write_manifest(tmp_path, manifest("v1", ["x", "y"]))
     return tmp_path
 
 
@@ -41,7 +42,7 @@ def test_a_version_opens_as_it_was_written(folder: Path) -> None:
     bundle = open_bundle(folder)
     assert (bundle.version, bundle.item_ids, bundle.exported) == ("v1", ["x", "y"], False)
     np.testing.assert_array_equal(bundle.array("item_factors.npy"), np.eye(2))
-    assert set(bundle.manifest["files"]) == {"item_factors.npy", "training/texts.json"}
+    assert set(bundle.manifest.files) == {"item_factors.npy", "training/texts.json"}
 
 
 def test_a_changed_file_is_refused_by_name(folder: Path) -> None:
@@ -80,7 +81,7 @@ def test_graphs_that_could_reach_out_are_refused(
 ) -> None:
     save_graph(folder / "encoder.onnx", **kind)  # type: ignore[arg-type]
     assert onnx.load(str(folder / "encoder.onnx"), load_external_data=False)
-    write_manifest(folder, {"version": "v1", "item_ids": []})
+    write_manifest(folder, manifest("v1", []))
     with pytest.raises(InputError, match=message):
         open_bundle(folder)
 

@@ -33,10 +33,12 @@ from models.serving.bundle import (
     Bundle,
     write_manifest,
 )
+from models.serving.manifest import EncoderFacts, Manifest, TrainedWith
 from models.serving.ranker_graph import build_ranker
 
 WIDTH, HISTORY, PROFILE = 6, 8, 2
 RANKING = HISTORY + PROFILE + POPULARITY_SIZE
+BLOCKS = (Block("long", 5, 0.2, 5.0, 1.0, 1.0), Block("short", 3, 0.0, 2.0, 0.5, 0.1))
 WORDS = ["[UNK]", "[CLS]", "of", "the", "drama", "comedy", "action", "doctor", "student", "writer"]
 
 
@@ -64,29 +66,35 @@ def champion(settings: Settings, item_ids: list[str], seed: int = 0) -> Bundle:
     _encoder(folder / ENCODER, random)
     _tokenizer().save(str(folder / TOKENIZER))
     build_ranker(folder / RANKER)
-    bundle = write_manifest(
-        folder,
-        {
-            "version": version,
-            "split": "warm",
-            "tables": {},
-            "item_ids": item_ids,
-            "rated_item_ids": item_ids,
-            "max_tokens": 16,
-            "text_dim": WIDTH,
-            "history_length": 50,
-            "settings": {"positive_threshold": 4.0},
-        },
-    )
+    bundle = write_manifest(folder, manifest(version, item_ids))
     registry.register(settings, bundle)
     registry.set_alias(settings, registry.CHAMPION, version)
     return bundle
 
 
+def manifest(version: str, item_ids: list[str]) -> Manifest:
+    """Return what such a version says of itself."""
+    return Manifest(
+        version=version,
+        split="warm",
+        settings=TrainedWith({"positive_threshold": 4.0}),
+        tables={},
+        item_ids=item_ids,
+        rated_item_ids=item_ids,
+        blocks=BLOCKS,
+        popularity=Popularity(),
+        encoder=EncoderFacts(max_tokens=16, text_dim=WIDTH),
+        history_length=50,
+        metrics={},
+        learning_curve=[],
+        libraries={},
+    )
+
+
 def start(n_items: int, random: np.random.Generator) -> Start:
     """Return random factors of two blocks, a profile and popularity."""
     return Start(
-        blocks=(Block("long", 5, 0.2, 5.0, 1.0, 1.0), Block("short", 3, 0.0, 2.0, 0.5, 0.1)),
+        blocks=BLOCKS,
         popularity=Popularity(),
         ranking=normal(random, n_items, RANKING),
         history=normal(random, n_items, HISTORY),

@@ -24,7 +24,7 @@ def test_only_new_texts_are_encoded_and_the_rest_keeps_its_bits(settings: Settin
     texts = ["drama", "comedy of the doctor", "drama", ""]
     first, encoded = text_vectors(warehouse, bundle, texts, 1)
     assert encoded == 3
-    assert np.array_equal(first, TextVectors(bundle, 1).encode(texts))
+    assert np.array_equal(first, TextVectors(bundle.encoder, 1).encode(texts))
     again, encoded = text_vectors(warehouse, bundle, [*texts, "student 😀"], 1)
     assert encoded == 1
     assert np.array_equal(again[:4], first)

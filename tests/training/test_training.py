@@ -69,9 +69,9 @@ def trained_bundle(settings: Settings) -> Bundle:
 
 def test_a_trained_version_says_what_it_is(trained: Settings) -> None:
     bundle = trained_bundle(trained)
-    assert {"validation", "texts_alone", "ndcg@10"} <= set(bundle.manifest["metrics"])
-    assert bundle.manifest["tables"].keys() == {"interactions", "items", "users"}
-    assert any("loss" in entry for entry in bundle.manifest["learning_curve"])
+    assert {"validation", "texts_alone", "ndcg@10"} <= set(bundle.manifest.metrics)
+    assert bundle.manifest.tables.keys() == {"interactions", "items", "users"}
+    assert any("loss" in entry for entry in bundle.manifest.learning_curve)
     assert not list(bundle.folder.parent.glob("*.checkpoints"))
     moved = np.abs(bundle.array(FINE_TUNED_VECTORS) - bundle.array(PRETRAINED_VECTORS))
     assert moved.shape[1] == 384
@@ -90,7 +90,7 @@ def test_the_same_inputs_give_the_same_bytes(trained: Settings, tmp_path: Path) 
     train.run(other)
     again = candidate(other)
     assert again.version == first.version
-    assert again.manifest["files"] == first.manifest["files"]
+    assert again.manifest.files == first.manifest.files
 
 
 def test_a_killed_training_resumes(trained: Settings, tmp_path: Path) -> None:
@@ -107,7 +107,7 @@ def test_a_killed_training_resumes(trained: Settings, tmp_path: Path) -> None:
     train.run(other)
     again = candidate(other)
     for name in (FINE_TUNED_VECTORS, "training/towers.safetensors"):
-        assert again.manifest["files"][name] == first.manifest["files"][name]
+        assert again.manifest.files[name] == first.manifest.files[name]
 
 
 def dying_after(calls: int):  # noqa: ANN201
@@ -129,21 +129,23 @@ def test_an_export_is_a_version_of_its_own_complete_in_itself(
 ) -> None:
     bundle = candidate(exported)
     assert bundle.exported
-    assert bundle.version.startswith(bundle.manifest["trained_version"] + "-")
+    assert bundle.version.startswith(f"{bundle.manifest.trained_version}-")
     shutil.copytree(bundle.folder, tmp_path / "elsewhere")
-    vectors = TextVectors(open_bundle(tmp_path / "elsewhere"), 1).encode(["Alien", "Aliens"])
+    vectors = TextVectors(open_bundle(tmp_path / "elsewhere").encoder, 1).encode(
+        ["Alien", "Aliens"]
+    )
     assert vectors.shape == (2, 384)
     np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1.0, rtol=1e-4)
 
 
 def test_the_shipped_encoder_is_near_the_fine_tuned_one(exported: Settings) -> None:
     bundle = candidate(exported)
-    dataset = read_dataset(Warehouse(exported.warehouse), bundle.manifest["tables"])
+    dataset = read_dataset(Warehouse(exported.warehouse), bundle.manifest.tables)
     texts = item_texts(dataset.catalogue)
-    shipped = TextVectors(bundle, 1).encode(texts)
+    shipped = TextVectors(bundle.encoder, 1).encode(texts)
     cosine = (shipped * bundle.array(FINE_TUNED_VECTORS)[: len(texts)]).sum(axis=1)
     assert cosine.mean() > 0.8
-    assert bundle.manifest["metrics"]["parity_mean_cosine"] > 0.8
+    assert bundle.manifest.metrics["parity_mean_cosine"] > 0.8
 
 
 def test_the_report_sets_the_shipped_encoder_beside_the_fine_tuned_one(
@@ -170,7 +172,7 @@ def test_onnx_towers_score_as_the_torch_ones(exported: Settings) -> None:
     from models.training.weights import load_towers
 
     bundle = candidate(exported)
-    dataset = read_dataset(Warehouse(exported.warehouse), bundle.manifest["tables"])
+    dataset = read_dataset(Warehouse(exported.warehouse), bundle.manifest.tables)
     users = np.arange(8)
     pasts = histories(dataset.interactions, users)
     profiles = [dataset.profiles[user] for user in users]
@@ -195,7 +197,7 @@ def test_a_trained_version_asks_for_labels_as_an_exported_one_does(
 
 def test_the_fine_tuned_model_beats_the_untouched_one(exported: Settings) -> None:
     bundle = candidate(exported)
-    dataset = read_dataset(Warehouse(exported.warehouse), bundle.manifest["tables"])
+    dataset = read_dataset(Warehouse(exported.warehouse), bundle.manifest.tables)
     question = ask(make_split("warm", dataset.interactions, 4.0).final, dataset.profiles)
     ours, before = (
         judge(question, open_variant(bundle, variant, dataset.catalogue).score).ndcg().mean()
@@ -233,8 +235,8 @@ def test_a_prefix_reaches_the_export_by_distillation_alone(
     with pytest.raises(InputError, match="setting `distil_texts`: 0, but a prefix or adapters"):
         export.run(settings.model_copy(update={"distil_texts": 0}))
     bundle = registry.candidate(settings, export.run(settings)["model_version"])
-    assert bundle.manifest["trained_version"] == trained
-    assert bundle.manifest["metrics"]["parity_mean_cosine"] > 0.9
+    assert bundle.manifest.trained_version == trained
+    assert bundle.manifest.metrics["parity_mean_cosine"] > 0.9
     names = {
         tensor.name for tensor in onnx.load(str(bundle.path("encoder.onnx"))).graph.initializer
     }

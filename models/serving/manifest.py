@@ -1,0 +1,250 @@
+"""What `model.json` says of a model version, as types; and how it is read and written.
+
+- `Manifest.from_json` checks every key: one that is missing, unknown or of another type is an
+  InputError that names the file and the key.
+- A field with a default may be missing from the file, since earlier versions of nightrank didn't
+  write it. Give every field that is added later a default.
+- `EncoderFacts` is what texts need of a version; its keys stand among the others in the file.
+
+Trade-off: an unknown key is refused and not ignored, so that a version written by a newer nightrank
+says so instead of scoring without what the key asks for.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any, TypeVar, get_type_hints
+
+from models.errors import InputError
+from models.factors.start import Block, Popularity
+
+Value = str | int | float | bool
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class EncoderFacts:
+    """What has to be known of an exported text encoder to feed it.
+
+    `max_tokens`: tokens of a text that it reads; `text_dim`: width of its vectors.
+    """
+
+    max_tokens: int
+    text_dim: int
+
+
+@dataclass(frozen=True)
+class FileFacts:
+    """One file of a version: its SHA-256 in hexadecimal, and its size in bytes."""
+
+    sha256: str
+    bytes: int
+
+
+@dataclass(frozen=True)
+class TrainedWith:
+    """The settings of a training, by name, as they were."""
+
+    values: Mapping[str, Value]
+
+    @property
+    def positive_threshold(self) -> float:
+        """The value from which an interaction was a positive."""
+        return float(self._value("positive_threshold"))
+
+    @property
+    def seed(self) -> int:
+        """The seed of everything random."""
+        return int(self.values.get("seed", 0))
+
+    @property
+    def encoder(self) -> str:
+        """The language model that the training began with: a name or a folder."""
+        return str(self._value("encoder"))
+
+    @property
+    def tuning(self) -> str:
+        """The method by which the language model was tuned."""
+        return str(self._value("tuning"))
+
+    @property
+    def tuned_layers(self) -> int:
+        """How many of its layers were tuned."""
+        return int(self._value("tuned_layers"))
+
+    @property
+    def tuning_rank(self) -> int:
+        """The rank, prefix length or adapter width of that method."""
+        return int(self._value("tuning_rank"))
+
+    def _value(self, name: str) -> Value:
+        if name not in self.values:
+            raise InputError(f"model.json has no setting `{name}`: train again")
+        return self.values[name]
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """All that a model version says of itself; the fields are the keys of `model.json`."""
+
+    version: str
+    """The version's name, which is also its folder's."""
+    split: str
+    """The split whose training part it learned from, and which alone it may answer."""
+    settings: TrainedWith
+    """The settings of its training."""
+    tables: Mapping[str, int]
+    """The version of each table that it was trained on."""
+    item_ids: list[str]
+    """Ids of the items with factors of their own, in the order of those."""
+    rated_item_ids: list[str]
+    """Ids of the items with a level of interest of their own, in the order of those."""
+    blocks: tuple[Block, ...]
+    """The collaborative blocks, in the order of their dimensions."""
+    popularity: Popularity
+    """How popularity is weighed."""
+    encoder: EncoderFacts
+    """What its text encoder needs; keys of their own in the file."""
+    history_length: int
+    """Newest positives of a user that count."""
+    metrics: Mapping[str, float]
+    """What training and export measured, by name."""
+    learning_curve: Sequence[Mapping[str, float]]
+    """For each logged step of the training: `step` and what was measured."""
+    libraries: Mapping[str, str]
+    """Versions of the libraries that trained it."""
+    files: Mapping[str, FileFacts] = field(default_factory=dict)
+    """Every other file in the folder, by its path there; `write_manifest` fills it in."""
+    trained_version: str | None = None
+    """The version that this one is an export of; None for one that `train` made."""
+    export_settings: Mapping[str, Value] | None = None
+    """The settings of the export; None for a version that `train` made."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what `model.json` holds; keys that say nothing are left out."""
+        content = {
+            one.name: getattr(self, one.name) for one in fields(self) if one.name != "encoder"
+        }
+        content |= {
+            **asdict(self.encoder),
+            "settings": dict(self.settings.values),
+            "blocks": [asdict(block) for block in self.blocks],
+            "popularity": asdict(self.popularity),
+            "files": {name: asdict(facts) for name, facts in self.files.items()},
+        }
+        return {name: value for name, value in content.items() if value is not None}
+
+    @classmethod
+    def from_json(cls, content: object, file: Path) -> "Manifest":
+        """Return what `file` says, whose JSON is `content`; InputError that names what is wrong."""
+        keys = _Keys(content, file)
+        manifest = cls(
+            version=keys.take("version", _text),
+            split=keys.take("split", _text),
+            settings=TrainedWith(keys.take("settings", _mapping(_value))),
+            tables=keys.take("tables", _mapping(_whole)),
+            item_ids=keys.take("item_ids", _list(_text)),
+            rated_item_ids=keys.take("rated_item_ids", _list(_text)),
+            blocks=tuple(keys.take("blocks", _list(_record(Block)))),
+            popularity=keys.take("popularity", _record(Popularity)),
+            encoder=EncoderFacts(keys.take("max_tokens", _whole), keys.take("text_dim", _whole)),
+            history_length=keys.take("history_length", _whole),
+            metrics=keys.take("metrics", _mapping(_number)),
+            learning_curve=keys.take("learning_curve", _list(_mapping(_number))),
+            libraries=keys.take("libraries", _mapping(_text)),
+            files=keys.take("files", _mapping(_record(FileFacts))),
+            trained_version=keys.take("trained_version", _optional(_text), None),
+            export_settings=keys.take("export_settings", _optional(_mapping(_value)), None),
+        )
+        keys.refuse_others()
+        return manifest
+
+
+class _Keys:
+    """The keys of a JSON object, taken one by one; what is wrong is told with `file` and key."""
+
+    def __init__(self, content: object, file: Path) -> None:
+        if not isinstance(content, dict):
+            raise InputError(f"{file}: expected an object of keys, got {type(content).__name__}")
+        self._left = dict(content)
+        self._file = file
+
+    def take(self, name: str, read: Callable[[object], T], *default: T) -> T:
+        if name not in self._left:
+            if default:
+                return default[0]
+            raise InputError(f"{self._file}: key `{name}` is missing: restore it or train again")
+        try:
+            return read(self._left.pop(name))
+        except (TypeError, ValueError) as error:
+            raise InputError(f"{self._file}: key `{name}`: {error}") from error
+
+    def refuse_others(self) -> None:
+        if self._left:
+            raise InputError(
+                f"{self._file}: unknown key `{min(self._left)}`: the version was written by "
+                "another nightrank; use that one, or train again"
+            )
+
+
+def _text(value: object) -> str:
+    return _checked(value, str)
+
+
+def _whole(value: object) -> int:
+    return _checked(value, int)
+
+
+def _number(value: object) -> float:
+    return value if type(value) is int else _checked(value, float)
+
+
+def _value(value: object) -> Value:
+    return value if isinstance(value, str | int | float) else _checked(value, str)
+
+
+def _list(read: Callable[[object], T]) -> Callable[[object], list[T]]:
+    return lambda value: [read(one) for one in _checked(value, list)]
+
+
+def _mapping(read: Callable[[object], T]) -> Callable[[object], dict[str, T]]:
+    return lambda value: {str(name): read(one) for name, one in _checked(value, dict).items()}
+
+
+def _optional(read: Callable[[object], T]) -> Callable[[object], T | None]:
+    return read
+
+
+def _record(kind: type[T]) -> Callable[[object], T]:
+    """Return what reads an object whose keys are the fields of the dataclass `kind`."""
+    types = get_type_hints(kind)
+
+    def read(value: object) -> T:
+        given = _checked(value, dict)
+        for name in sorted(types.keys() ^ given.keys()):
+            raise ValueError(f"`{name}` is {'missing' if name in types else 'unknown'}")
+        return kind(**{name: _READERS[types[name]](one) for name, one in given.items()})
+
+    return read
+
+
+def _four_numbers(value: object) -> tuple[float, ...]:
+    found = tuple(_list(_number)(value))
+    if len(found) != 4:
+        raise ValueError(f"expected four numbers, got {len(found)}")
+    return found
+
+
+def _checked(value: object, kind: type[T]) -> T:
+    """Return `value`; TypeError where it isn't just of that type (True is no number)."""
+    if type(value) is not kind:
+        raise TypeError(f"expected {kind.__name__}, got {value!r:.60}")
+    return value
+
+
+_READERS: dict[object, Callable[[object], object]] = {
+    str: _text,
+    int: _whole,
+    float: _number,
+    tuple[float, float, float, float]: _four_numbers,
+}
