@@ -1,24 +1,41 @@
-"""Every setting, defined once: type, default, bounds, help text and the steps that read it.
+"""Every setting: the options of the methods, and what the jobs themselves have to be told.
 
+- A method's options are declared beside it (`models/*/options.py`), those of the jobs here.
 - The fields of `Settings` make the command-line flags, the keys of `nightrank.toml`, the
-  `NIGHTRANK_*` environment variables and the form that Airflow shows for a manual retrain.
-- Those of `train` stand in `jobs/settings/training.py`.
-- `jobs/settings/layers.py` merges these four, and keeps the origin of each value.
+  `NIGHTRANK_*` environment variables and the form that Airflow shows for a manual run.
+- `jobs/settings/layers.py` merges file, environment and flags, and keeps the origin of each value.
 
 Trade-off: one flat model. A name is the same word everywhere, at the price of longer names.
 """
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
-
 from jobs.settings.declaration import EVERY_STEP, setting
-from jobs.settings.training import TrainingSettings
+from models.compression.options import QuantisationOptions, StudentOptions
+from models.data.options import AugmentationOptions
+from models.factors.options import StartOptions
+from models.network.options import AdaptationOptions, EncoderOptions, LossOptions
+from models.objective.options import ExampleOptions, RegularisationOptions
+from models.options import Options, SeedOptions
+from models.training.options import LoopOptions
 
 INNER_STEPS = {"tune": ("train",)}  # a command that does what others do reads their settings too
+READERS: dict[type[Options], tuple[str, ...]] = {
+    SeedOptions: ("train", "export", "evaluate", "active-learning"),
+    EncoderOptions: ("train",),
+    StartOptions: ("train",),
+    AdaptationOptions: ("train",),
+    LossOptions: ("train",),
+    RegularisationOptions: ("train",),
+    ExampleOptions: ("train",),
+    AugmentationOptions: ("train",),
+    LoopOptions: ("train",),
+    StudentOptions: ("export",),
+    QuantisationOptions: ("export",),
+}
 
 
-class _Data(BaseModel):
+class _Data(Options):
     """Where things are, and what counts in the data."""
 
     # where things are
@@ -56,16 +73,28 @@ class _Data(BaseModel):
         4.0, "An interaction with at least this value is a positive.", "train", "evaluate",
         allow_inf_nan=False,
     )  # fmt: skip
-    seed: int = setting(
-        0, "Seed of everything random.", "train", "export", "evaluate", "active-learning",
-        ge=0, le=2**31 - 1,
-    )  # fmt: skip
+    split: Literal["warm", "global_time", "cold_item", "cold_user", "cold_user_0"] = setting(
+        "warm",
+        "Split on whose training part a version is trained; only `warm` versions are promoted.",
+        "train",
+    )
 
 
-class Settings(TrainingSettings, _Data):
+class Settings(  # the fields of the last class come first, those of `Settings` itself last
+    QuantisationOptions,
+    StudentOptions,
+    LoopOptions,
+    AugmentationOptions,
+    ExampleOptions,
+    RegularisationOptions,
+    LossOptions,
+    AdaptationOptions,
+    StartOptions,
+    EncoderOptions,
+    SeedOptions,
+    _Data,
+):
     """All settings of nightrank, checked once, immutable afterwards."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     # tune
     trials: int = setting(
@@ -76,39 +105,16 @@ class Settings(TrainingSettings, _Data):
     )
     # active-learning
     label_pairs: int = setting(
-        100, "Pairs of user and item that are asked for.", "active-learning", ge=1, le=100_000
+        100,
+        "Pairs of user and item whose labels are asked for.",
+        "active-learning",
+        ge=1,
+        le=100_000,
     )
     # export
-    vocabulary_margin: int = setting(
-        2000, "Frequent word pieces kept beside those of the texts.", "export", ge=0, le=10**6
-    )
-    keep_layers: int = setting(
-        2, "Layers of the language model that pruning keeps.", "export", ge=1, le=48
-    )
-    keep_heads: float = setting(
-        1.0, "Share of each layer's attention heads that pruning keeps.", "export", gt=0, le=1
-    )
-    keep_width: float = setting(
-        0.25, "Share of each layer's feed-forward units that pruning keeps.", "export", gt=0, le=1
-    )
-    distil_texts: int = setting(
-        36_000,
-        "Texts that the pruned model learns from, over all passes.",
-        "export",
-        ge=0,
-        le=10**8,
-    )
-    distil_learning_rate: float = setting(
-        1e-3, "Learning rate of that distillation.", "export", gt=0, le=1
-    )
-    quantisation: Literal["auto", "int8", "fp16", "none"] = setting(
-        "auto",
-        "The encoder's numbers: int8 (dynamic), fp16, none (fp32); auto measures which suits best.",
-        "export",
-    )
     parity_tolerance: float = setting(
         0.03,
-        "Relative loss of validation NDCG@10 by compression that the gate lets pass.",
+        "Largest relative loss of validation NDCG@10 by compression that the gate accepts.",
         "export",
         ge=0,
         le=1,
@@ -126,7 +132,7 @@ class Settings(TrainingSettings, _Data):
     # promote
     promote_tolerance: float = setting(
         0.0,
-        "Relative loss of NDCG@10 against the champion that the gate lets pass.",
+        "Largest relative loss of NDCG@10 against the champion that the gate accepts.",
         "promote",
         ge=0,
         le=1,
@@ -166,6 +172,9 @@ class Settings(TrainingSettings, _Data):
 
 def steps_of(name: str) -> list[str]:
     """Return the steps that read the setting `name`."""
+    for options, steps in READERS.items():
+        if name in options.model_fields:
+            return list(steps)
     extra = Settings.model_fields[name].json_schema_extra
-    steps = extra["steps"] if isinstance(extra, dict) else []
-    return [str(step) for step in steps] if isinstance(steps, list) else []
+    declared = extra["steps"] if isinstance(extra, dict) else []
+    return [str(step) for step in declared] if isinstance(declared, list) else []

@@ -12,7 +12,7 @@ import json
 import logging
 import os
 import shutil
-from dataclasses import fields, replace
+from dataclasses import replace
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -25,7 +25,8 @@ from jobs.settings.model import Settings
 from jobs.versions import registry
 from jobs.warehouse.lineage import recorded
 from models.compression.onnx_export import export_encoder, write_towers
-from models.compression.student import StudentOptions, felt_by_users, stages
+from models.compression.options import QuantisationOptions, StudentOptions
+from models.compression.student import felt_by_users, stages
 from models.compression.throughput import eager
 from models.errors import InputError
 from models.network.encoder import TextEncoder
@@ -42,7 +43,6 @@ from models.serving.night import usable_device
 from models.serving.ranker_graph import build_ranker
 from models.training.weights import ENCODER_WEIGHTS, load_encoder, load_towers
 
-STUDENT_SETTINGS = tuple(field.name for field in fields(StudentOptions))
 LOGGER = logging.getLogger(__name__)
 
 
@@ -81,7 +81,8 @@ def _digest(settings: Settings) -> str:
 
 
 def _chosen(settings: Settings) -> dict[str, Any]:
-    return {name: getattr(settings, name) for name in (*STUDENT_SETTINGS, "quantisation")}
+    names = (*StudentOptions.names(), *QuantisationOptions.names())
+    return {name: getattr(settings, name) for name in names}
 
 
 def _export(settings: Settings, trained: Bundle, version: str, folder: Path) -> Bundle:
@@ -129,7 +130,7 @@ def _student(
     encoder = load_encoder(trained)
     size = trained.path(ENCODER_WEIGHTS).stat().st_size
     rungs.add("fine_tuned", size, eager(encoder, rungs.threads), trials.vectors)
-    options = StudentOptions(**{name: getattr(settings, name) for name in STUDENT_SETTINGS})
+    options = StudentOptions.of(settings.model_dump())
     metric = felt_by_users(towers, trials.validation, trials.profiles, trained)
     student = encoder
     for name, student in stages(encoder, trials.texts, metric, options):

@@ -32,8 +32,9 @@ from jobs.warehouse.lineage import recorded
 from models.data.attributes import AttributeColumns
 from models.errors import InputError
 from models.network.loading import layers_of
-from models.objective.task import FinetuneOptions, TrainingTask
+from models.objective.task import TrainingTask
 from models.training.finetune import finetune
+from models.training.options import FinetuneOptions
 from models.training.weights import start_encoder
 
 LOGGER = logging.getLogger("nightrank.tune")

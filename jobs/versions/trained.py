@@ -19,11 +19,13 @@ from models.data.attributes import AttributeColumns
 from models.data.splits import make_split, thinned
 from models.data.texts import item_texts
 from models.network.encoder import TextEncoder
+from models.network.options import EncoderOptions
 from models.network.processes import rank
-from models.objective.task import FinetuneOptions, TrainingTask, option_names
+from models.objective.task import TrainingTask
 from models.serving.bundle import write_manifest
 from models.serving.manifest import EncoderFacts, Manifest, TrainedWith
 from models.training.finetune import Finetuned, finetune
+from models.training.options import FinetuneOptions
 from models.training.weights import save_weights, start_encoder
 
 LIBRARIES = ("nightrank", "torch", "transformers", "optimum", "onnxruntime-gpu", "numpy")
@@ -41,7 +43,7 @@ def version_name(settings: Settings, table_versions: dict[str, int]) -> str:
 
 def training_settings(settings: Settings) -> dict[str, Any]:
     """Return the settings that a training reads."""
-    names = [*option_names(), "encoder", "max_tokens", "positive_threshold", "split"]
+    names = [*FinetuneOptions.names(), *EncoderOptions.names(), "positive_threshold", "split"]
     return {name: getattr(settings, name) for name in sorted(names)}
 
 

@@ -8,11 +8,11 @@ Trade-off: distillation goes on with the pruned encoder itself; who wants to kee
 
 import copy
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 import torch
 
 from models.compression.distillation import distil, score_metric
+from models.compression.options import StudentOptions
 from models.compression.pruning import prune_layers, prune_units
 from models.compression.vocabulary import trim_vocabulary
 from models.data.arrays import Factors
@@ -25,19 +25,6 @@ from models.network.towers import TwoTowers
 from models.serving.bundle import Bundle
 
 USERS = 512
-
-
-@dataclass(frozen=True)
-class StudentOptions:
-    """How small the encoder gets; the settings of the same names explain the fields."""
-
-    vocabulary_margin: int
-    keep_layers: int
-    keep_heads: float
-    keep_width: float
-    distil_texts: int
-    distil_learning_rate: float
-    seed: int
 
 
 def stages(

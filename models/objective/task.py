@@ -1,128 +1,13 @@
-"""What a fine-tune is given: its options and its data."""
+"""The data of a fine-tune."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, is_dataclass
-from typing import Any, get_type_hints
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from scipy import sparse
 
 from models.data.arrays import Rows
 from models.data.splits import Split
-
-
-@dataclass(frozen=True)
-class AdaptationOptions:
-    """Which weights of the language model learn."""
-
-    tuned_layers: int
-    unfreeze_epochs: int
-    tuning: str
-    tuning_rank: int
-
-
-@dataclass(frozen=True)
-class LossOptions:
-    """What is learned, and how much each part of it counts."""
-
-    distillation_weight: float
-    ranking_weight: float
-    interest_weight: float
-    rating_weight: float
-    cosine_weight: float
-    learned_weights: bool
-    ranking_loss: str
-    negatives: int
-    teacher_encoder: str
-    teacher_weight: float
-    anchor_weight: float
-    replay_weight: float
-    adversarial_step: float
-
-    @property
-    def weights(self) -> dict[str, float]:
-        """Weights by the names of the losses."""
-        return {
-            "distillation": self.distillation_weight,
-            "ranking": self.ranking_weight,
-            "interest": self.interest_weight,
-            "rating": self.rating_weight,
-            "cosine": self.cosine_weight,
-            "teacher": self.teacher_weight if self.teacher_encoder else 0.0,
-        }
-
-
-@dataclass(frozen=True)
-class ExampleOptions:
-    """What the losses are shown."""
-
-    batch_users: int
-    bucket_items: int
-    history_length: int
-    augmentations: str
-    augmented_copies: int
-    paraphrase_model: str
-    label_share: float
-    pseudo_label_confidence: float
-
-
-@dataclass(frozen=True)
-class LoopOptions:
-    """How the weights move, and when that ends."""
-
-    epochs: int
-    learning_rate: float
-    encoder_learning_rate: float
-    weight_decay: float
-    warmup_share: float
-    patience: int
-    epochs_between_validations: int
-    optimiser: str
-    precision: str
-    accumulated_steps: int
-    checkpointing: bool
-    processes: int
-    sharding: bool
-    tracking: str
-
-
-@dataclass(frozen=True)
-class FinetuneOptions:
-    """All that a fine-tune is told; the settings of the same names explain the fields."""
-
-    adaptation: AdaptationOptions
-    losses: LossOptions
-    examples: ExampleOptions
-    loop: LoopOptions
-    factors: int
-    seed: int
-
-    @classmethod
-    def of(cls, settings: Mapping[str, Any]) -> "FinetuneOptions":
-        """Take the options out of settings by name."""
-        filled: FinetuneOptions = _filled(cls, settings)
-        return filled
-
-
-def option_names(options: type = FinetuneOptions) -> list[str]:
-    """Return the names of all settings that a fine-tune reads."""
-    hints = get_type_hints(options)
-    return [
-        name
-        for field in fields(options)
-        for name in (option_names(hints[field.name]) if is_dataclass(hints[field.name])
-                     else [field.name])
-    ]  # fmt: skip
-
-
-def _filled(options: Any, settings: Mapping[str, Any]) -> Any:
-    hints = get_type_hints(options)
-    return options(
-        **{
-            name: _filled(hint, settings) if is_dataclass(hint) else settings[name]
-            for name, hint in hints.items()
-        }
-    )
 
 
 @dataclass(frozen=True)

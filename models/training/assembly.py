@@ -29,12 +29,14 @@ from models.network.losses import (
     likeness_loss,
     ranking_softmax,
 )
+from models.network.options import LossOptions
 from models.network.paraphrasing import paraphrases
 from models.network.retention import REPLAYED
 from models.network.towers import TwoTowers
 from models.objective.adversarial import FastGradient
 from models.objective.bank import BucketTerm, FinetunedModel, Penalty, TextBank
 from models.objective.examples import Collator, CutHistories, Labels, StepLoader, TrainingSteps
+from models.objective.options import RegularisationOptions
 from models.objective.preparation import (
     closed_form_start,
     item_buckets,
@@ -42,14 +44,9 @@ from models.objective.preparation import (
     teacher_factors,
 )
 from models.objective.regularisers import Anchor, Replay
-from models.objective.task import (
-    FinetuneOptions,
-    LossOptions,
-    TrainingTask,
-    profile_rows,
-    user_rows,
-)
+from models.objective.task import TrainingTask, profile_rows, user_rows
 from models.training.callbacks import GradualUnfreezing, PlainProgress, TextSamples
+from models.training.options import FinetuneOptions
 from models.training.sharding import ShardedClipping, leave_to_shards, shard
 from models.training.trainer import LONGEST_GRADIENT, NdcgTrainer, Objective, training_arguments
 
@@ -77,12 +74,12 @@ def varied_texts(texts: Sequence[str], options: FinetuneOptions) -> list[list[st
 
     Raises InputError for a way that isn't known, or a paraphraser that can't be loaded.
     """
-    examples = options.examples
-    ways, count = chosen_ways(examples.augmentations), examples.augmented_copies
+    chosen = options.augmentation
+    ways, count = chosen_ways(chosen.augmentations), chosen.augmented_copies
     if not ways:
         return []
     copied = (
-        paraphrases(texts, count, options.seed, examples.paraphrase_model)
+        paraphrases(texts, count, options.seed, chosen.paraphrase_model)
         if PARAPHRASE in ways
         else [texts] * count
     )
@@ -92,7 +89,7 @@ def varied_texts(texts: Sequence[str], options: FinetuneOptions) -> list[list[st
 def text_bank(adaptation: Adaptation, task: TrainingTask, options: FinetuneOptions) -> TextBank:
     """Return the bank of items, profiles and, where they are replayed, general sentences."""
     copies = varied_texts(task.item_texts, options)
-    replayed = REPLAYED if options.losses.replay_weight else []
+    replayed = REPLAYED if options.regularisation.replay_weight else []
     texts = [*task.item_texts, *profile_rows(task), *replayed]
     return TextBank(adaptation, texts, len(task.item_texts), copies)
 
@@ -103,7 +100,7 @@ def model_under_losses(
     """Return bank and towers, from the closed form, under the losses that have a weight."""
     train, losses = task.split.tuning.train, options.losses
     vectors = bank.vectors.cpu().numpy()
-    start = closed_form_start(task, vectors, train, options.factors)
+    start = closed_form_start(task, vectors, train, options.start.factors)
     towers = TwoTowers(bank.encoder.width, start)
     terms = {"teacher": _likeness(bank.encoder, task, losses)} if losses.teacher_encoder else {}
     return FinetunedModel(
@@ -114,7 +111,7 @@ def model_under_losses(
         LossMix(_learnable(task, losses.weights), losses.learned_weights),
         _ranking_loss(train, losses),
         terms,
-        _penalties(bank, losses),
+        _penalties(bank, options.regularisation),
     )
 
 
@@ -157,13 +154,13 @@ def _likeness(encoder: TextEncoder, task: TrainingTask, losses: LossOptions) -> 
     return term
 
 
-def _penalties(bank: TextBank, losses: LossOptions) -> dict[str, Penalty]:
+def _penalties(bank: TextBank, chosen: RegularisationOptions) -> dict[str, Penalty]:
     found: dict[str, Penalty] = {}
-    if losses.anchor_weight:
-        found["anchor"] = Anchor(bank, losses.anchor_weight)
-    if losses.replay_weight:
+    if chosen.anchor_weight:
+        found["anchor"] = Anchor(bank, chosen.anchor_weight)
+    if chosen.replay_weight:
         last = len(bank.vectors)
-        found["replay"] = Replay(bank, np.arange(last - len(REPLAYED), last), losses.replay_weight)
+        found["replay"] = Replay(bank, np.arange(last - len(REPLAYED), last), chosen.replay_weight)
     if bank.adaptation.penalty is not None:
         found["adaptation"] = bank.adaptation.penalty
     return found
@@ -206,7 +203,7 @@ def training_loop(
 
 
 def _objective(bank: TextBank, options: FinetuneOptions) -> Objective:
-    step = options.losses.adversarial_step
+    step = options.regularisation.adversarial_step
     if not step:
         return lambda model, batch: model(batch)
     if not bank.adaptation.layers or options.loop.processes > 1:

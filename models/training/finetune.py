@@ -16,7 +16,7 @@ import logging
 import os
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -34,9 +34,10 @@ from models.network.retention import likeness, retention
 from models.objective.bank import FinetunedModel
 from models.objective.preparation import begin_at_ridge, closed_form_start
 from models.objective.pseudo_labels import with_pseudo_labels
-from models.objective.task import FinetuneOptions, TrainingTask
+from models.objective.task import TrainingTask
 from models.objective.torch_scorer import TorchScorer, apply_text_map
 from models.training.assembly import adapted, model_under_losses, text_bank, training_loop
+from models.training.options import FinetuneOptions
 from models.training.sharding import unshard
 from models.training.trainer import DivergedError, NdcgTrainer, check_precision
 
@@ -143,9 +144,8 @@ def _halved(options: FinetuneOptions) -> FinetuneOptions:
         )
     users, items = max(1, users // 2), max(1, items // 2)
     _log.warning("out of memory: trying again with %d users and %d items a step", users, items)
-    return replace(
-        options, examples=replace(options.examples, batch_users=users, bucket_items=items)
-    )
+    smaller = {"batch_users": users, "bucket_items": items}
+    return options.model_copy(update={"examples": options.examples.model_copy(update=smaller)})
 
 
 def _emptied(folder: Path) -> Path:
@@ -168,7 +168,7 @@ def _closed_form(
     length = options.examples.history_length
     scorer = TorchScorer(model, task, length, torch.zeros_like(model.probe))
     interest = fit_interest(ask(split.tuning, task.profiles), scorer, items, columns)
-    towers.set_own(closed_form_start(task, vectors, split.final.train, options.factors))
+    towers.set_own(closed_form_start(task, vectors, split.final.train, options.start.factors))
     text_map = apply_text_map(model, task, towers.known)
     final = Interest.fit(
         interest.coefficients, split.final.labelled_train, task.threshold, items, columns

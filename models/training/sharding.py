@@ -29,7 +29,7 @@ from models.errors import InputError
 from models.network.encoder import TextEncoder
 from models.network.loading import layers_of
 from models.network.processes import world
-from models.objective.task import FinetuneOptions
+from models.training.options import FinetuneOptions
 
 
 def shard(encoder: TextEncoder, options: FinetuneOptions) -> None:
@@ -37,7 +37,7 @@ def shard(encoder: TextEncoder, options: FinetuneOptions) -> None:
 
     Raises InputError with options that need whole weights.
     """
-    if world() == 1 or options.adaptation.tuning != "full" or options.losses.anchor_weight:
+    if world() == 1 or options.adaptation.tuning != "full" or options.regularisation.anchor_weight:
         raise InputError(
             "setting `sharding`: it needs `processes` of at least 2, `tuning` full and no "
             "`anchor_weight`"

@@ -27,8 +27,9 @@ from models.evaluation.texts_alone import probe_trial
 from models.network.processes import rank
 from models.objective.bank import FinetunedModel
 from models.objective.examples import StepLoader
-from models.objective.task import FinetuneOptions, LoopOptions, TrainingTask
+from models.objective.task import TrainingTask
 from models.objective.torch_scorer import TorchScorer, apply_text_map
+from models.training.options import FinetuneOptions, LoopOptions
 from models.training.sharding import load_whole, whole_state
 
 _log = logging.getLogger("nightrank.train")

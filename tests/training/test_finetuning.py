@@ -23,8 +23,8 @@ from models.network.encoder import TextEncoder
 from models.network.retention import likeness, retention
 from models.objective.bank import TextBank
 from models.objective.pseudo_labels import with_pseudo_labels
-from models.objective.task import FinetuneOptions
 from models.training.finetune import Finetuned, finetune
+from models.training.options import FinetuneOptions
 from models.training.weights import start_encoder
 
 QUICK: dict[str, Any] = {

@@ -31,8 +31,8 @@ from jobs.warehouse.dataset import read_dataset
 from jobs.warehouse.delta import Warehouse
 from models.data.attributes import AttributeColumns
 from models.errors import InputError
-from models.objective.task import FinetuneOptions
 from models.training.finetune import finetune
+from models.training.options import FinetuneOptions
 from models.training.weights import start_encoder
 
 QUICK = {
