@@ -168,15 +168,16 @@ def spark_step(dag_id: str, verb: str, **given: Any) -> SparkStep:
     return SparkStep(
         task_id=verb,
         conn_id="spark_default",
-        application=str(PROJECT / "jobs" / "steps" / f"{verb}.py"),
-        application_args=[f"--run-date={RUN_DATE}"],
+        application=str(PROJECT / "jobs" / "cli.py"),
+        application_args=[verb, f"--run-date={RUN_DATE}"],
         name=f"nightrank-{verb}",
         jars=str(PROJECT / ".deps" / "jars" / "*.jar"),
         conf={
             "spark.driver.extraJavaOptions": f"-Dlog4j2.configurationFile={LOG4J.as_uri()}",
             "spark.ui.enabled": "false",
         },
-        # jobs/ holds names such as `tables`: it must not stand on the path as the script's folder
+        # without it jobs/ would stand on the path as the application's folder, and its `spark` and
+        # `search` would be packages of their own
         env_vars={"PYTHONSAFEPATH": "1", **settings(dag_id)},
         **given,
     )

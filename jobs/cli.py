@@ -1,7 +1,7 @@
 """The command line: one verb, one step.
 
 - Each verb's flags are the settings that its step reads, made from the settings model.
-- A step is `jobs.<step>.run(settings, **arguments)` and returns what it did as a flat dict.
+- A step is `jobs.steps.<step>.run(context, **arguments)`; it returns what it did as a flat dict.
 - Exit 0 on success, 2 on bad usage or bad input with one line; never a bare traceback for either.
 
 Trade-off: steps are imported when called, so that `nightrank --help` starts at once.
@@ -29,14 +29,15 @@ def cli() -> None:
     """Nightly recommendations from a fine-tuned language model, delivered as SQL tables."""
 
 
-def verb(name: str, help_text: str, *parameters: click.Parameter, module: str = "") -> None:
+def verb(name: str, help_text: str, *parameters: click.Parameter) -> None:
     """Add the command `name`, which runs `jobs.steps.<name>.run`."""
 
     def call(config: Path | None, as_json: bool, **given: Any) -> None:
         flags = {key: given.pop(key) for key in Settings.names_for(name)}
         settings = load_settings(config, flags)
-        step = importlib.import_module(f"jobs.steps.{module or name.replace('-', '_')}")
-        show(step.run(settings.values, **given), as_json)
+        context = importlib.import_module("jobs.context").Context.of(settings.values)
+        step = importlib.import_module(f"jobs.steps.{name.replace('-', '_')}")
+        show(step.run(context, **given), as_json)
 
     own = [
         click.Option(["--config"], type=click.Path(path_type=Path), help="Settings file (TOML)."),
@@ -103,7 +104,7 @@ verb(
     VERSION,
 )
 verb("sql", "Query the tables; no cluster needed.", click.Argument(["query"]))
-verb("models", "List the versions, their metrics and which is champion.", module="registry")
+verb("models", "List the versions, their metrics and which is champion.")
 
 
 @cli.command("show-config", help="Print every setting, its value and where it came from.")

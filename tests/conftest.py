@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from pyspark.sql import SparkSession
 
+from jobs.context import Context
 from jobs.settings.model import Settings
 from jobs.sources.film_facts import package_folder
 from jobs.sources.movielens import MovieLens100k
@@ -65,7 +66,7 @@ def ingested(
 ) -> Path:
     """The warehouse of the ingested slice; never write to it: take `movielens` instead."""
     root = tmp_path_factory.mktemp("ingested") / "warehouse"
-    ingest.run(Settings(warehouse=str(root)), str(movielens_folder))
+    ingest.run(Context.of(Settings(warehouse=str(root))), str(movielens_folder))
     return root
 
 

@@ -20,10 +20,10 @@ from tempfile import TemporaryFile
 from typing import Any
 
 from jobs.bench.robustness import under_noise
+from jobs.context import Context
 from jobs.reports.evaluation import table
 from jobs.reports.plots import plot_labels
 from jobs.settings.model import Settings
-from jobs.versions import registry
 
 Row = dict[str, Any]
 SHARES = (0.01, 0.03, 0.1, 0.3)
@@ -126,8 +126,9 @@ def _row(group: str, name: str, settings: Row, warehouse: str) -> Row:
         "peak_mb": round(megabytes),
     }
     if name in SHAKEN:
-        ours = Settings(warehouse=warehouse, **settings)
-        row["noise"] = under_noise(ours, registry.candidate(ours, result["model_version"]))
+        context = Context.of(Settings(warehouse=warehouse, **settings))
+        trained = context.registry.candidate(result["model_version"])
+        row["noise"] = under_noise(context, trained)
     if name in SHIPPED:
         row["shipped"] = _shipped(warehouse)
     return row

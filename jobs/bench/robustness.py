@@ -8,8 +8,8 @@ Trade-off: the PyTorch encoder is asked; compression has a gate of its own.
 
 import numpy as np
 
+from jobs.context import Context
 from jobs.gate.parity import Trials, prepare, scorers_of_trials
-from jobs.settings.model import Settings
 from jobs.versions.best_variant import with_towers
 from models.data.arrays import Factors
 from models.data.augmentation import WAYS
@@ -22,10 +22,10 @@ from models.training.weights import load_encoder, load_towers, start_encoder
 NOISES = ("typos", "truncation", "word_shuffle")
 
 
-def under_noise(settings: Settings, trained: Bundle) -> dict[str, dict[str, float]]:
+def under_noise(context: Context, trained: Bundle) -> dict[str, dict[str, float]]:
     """Return NDCG@10 by texts alone, "pretrained" and "fine_tuned", for "clean" and each noise."""
     towers = load_towers(trained)
-    trials = prepare(settings, trained, towers)
+    trials = prepare(context.warehouse, trained, towers, context.settings.seed)
     states = {
         PRETRAINED_VECTORS: start_encoder(
             trained.manifest.settings.encoder, trained.manifest.encoder.max_tokens

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from jobs.settings.model import Settings
 from jobs.warehouse.dataset import Dataset, read_dataset
 from jobs.warehouse.delta import Warehouse
 from models.data.arrays import Factors
@@ -52,18 +51,18 @@ class Trials:
         return self.vectors[[rows[profile] for profile in self.validation.profiles]]
 
 
-def prepare(settings: Settings, trained: Bundle, towers: TwoTowers) -> Trials:
+def prepare(warehouse: Warehouse, trained: Bundle, towers: TwoTowers, seed: int) -> Trials:
     """Read the data of a trained version and ask both questions."""
-    dataset = read_dataset(Warehouse(settings.warehouse), trained.manifest.tables)
+    dataset = read_dataset(warehouse, trained.manifest.tables)
     split = make_split(trained.manifest.split, dataset.interactions, trained.positive_threshold)
-    withheld = withheld_items(towers.known.numpy(), settings.seed)
+    withheld = withheld_items(towers.known.numpy(), seed)
     return Trials(
         dataset,
         ask(split.tuning, dataset.profiles),
         ask(probe_trial(split.train, withheld), dataset.profiles),
         json.loads(trained.path(TEXTS).read_text("utf-8")),
         np.array(trained.array(FINE_TUNED_VECTORS)),
-        settings.seed,
+        seed,
     )
 
 

@@ -7,19 +7,18 @@ Trade-off: siblings are found by reading every registered version's manifest, so
 each.
 """
 
-from jobs.settings.model import Settings
-from jobs.versions import registry
+from jobs.versions.registry import Registry
 from models.serving.bundle import MANIFEST, Bundle, open_bundle, read_manifest
 from models.serving.manifest import Manifest
 
 MAY_DIFFER = ("seed", "split")
 
 
-def siblings(settings: Settings, bundle: Bundle, split: str) -> list[Bundle]:
+def siblings(registry: Registry, bundle: Bundle, split: str) -> list[Bundle]:
     """Return the versions like `bundle` that may answer `split`, by seed; it may be among them."""
     alike = []
-    for version in registry.versions(settings):
-        folder = registry.folder_of(settings, version)
+    for version in registry.versions():
+        folder = registry.folder_of(version)
         if not (folder / MANIFEST).exists():
             continue
         manifest = read_manifest(folder)

@@ -10,7 +10,6 @@ from typing import Protocol
 
 from pyspark.sql import SparkSession
 
-from jobs.settings.model import Settings
 from jobs.sources.answers import ActiveLearningSource
 from jobs.sources.folder import FolderSource
 from jobs.sources.label_sheet import SHEET
@@ -37,12 +36,15 @@ PACKAGED: dict[str, Callable[[], Source]] = {
 }
 
 
-def open_source(settings: Settings, source: str) -> Source:
-    """Return a packaged data set, the answers to `active-learning`, or a folder; or InputError."""
+def open_source(source: str, warehouse: Warehouse, reports: Path) -> Source:
+    """Return a packaged data set, the answers to `active-learning`, or a folder; or InputError.
+
+    The answers are those to the questions in `warehouse`, in the sheet in the folder `reports`.
+    """
     if source in PACKAGED:
         return PACKAGED[source]()
     if source == ACTIVE_LEARNING:
-        return ActiveLearningSource(Warehouse(settings.warehouse), Path(settings.reports) / SHEET)
+        return ActiveLearningSource(warehouse, reports / SHEET)
     try:
         return FolderSource(Path(source))
     except InputError as error:

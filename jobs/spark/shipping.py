@@ -1,17 +1,18 @@
 """What executors on other machines are sent: the project's code, the model, the night's arrays.
 
-- The code is a zip of `jobs` and `models` on the executors' Python path, so that they need the
-  packages of docs/scale.md and no nightrank; what it says is what the driver runs.
-- A folder is an archive that Spark unpacks once for each machine.
+- The code is a zip of `jobs` and `models` on the executors' Python path. They need the packages
+  that docs/scale.md names, not nightrank, and run the same code as the driver.
+- A folder is sent as an archive, which Spark unpacks once on each machine.
 
-On this machine workers share the driver's files, and nothing is packed.
+With a local master the workers share the driver's files, and nothing is packed.
 
-Trade-off: about 30 modules travel that no executor imports; choosing among them would be another
-list to keep.
+Trade-off: modules that no executor imports travel too; choosing among them would be another list
+to keep.
 """
 
 from pathlib import Path
 from shutil import make_archive
+from types import ModuleType
 from zipfile import ZipFile
 
 from pyspark import SparkContext
@@ -26,16 +27,21 @@ _CODE = "nightrank.zip"
 def ship_code(spark: SparkSession, scratch: Path) -> None:
     """Put `jobs` and `models` on the Python path of the executors; the zip lies in `scratch`.
 
-    A driver that runs from a zip itself got it by `--py-files`, and so did the executors.
+    A driver that itself runs from a zip got it by `--py-files`, and so did the executors.
     """
-    packages = [Path(str(package.__file__)).parent for package in (jobs, models)]
-    if _is_local(spark.sparkContext) or not all(map(Path.is_dir, packages)):
-        return
-    with ZipFile(scratch / _CODE, "w") as code:
-        for package in packages:
-            for module in sorted(package.rglob("*.py")):
-                code.write(module, module.relative_to(package.parent))
-    spark.sparkContext.addPyFile(str(scratch / _CODE))
+    in_folders = all(_folder(package).is_dir() for package in (jobs, models))
+    if in_folders and not _is_local(spark.sparkContext):
+        spark.sparkContext.addPyFile(str(write_code(scratch / _CODE)))
+
+
+def write_code(target: Path) -> Path:
+    """Write every module of `jobs` and `models` to the zip `target`, and return it."""
+    with ZipFile(target, "w") as code:
+        for package in (jobs, models):
+            folder = _folder(package)
+            for module in sorted(folder.rglob("*.py")):
+                code.write(module, module.relative_to(folder.parent))
+    return target
 
 
 def shipped(spark: SparkSession, folder: Path, scratch: Path, name: str) -> str:
@@ -49,6 +55,10 @@ def shipped(spark: SparkSession, folder: Path, scratch: Path, name: str) -> str:
     archive = make_archive(str(scratch / name), "zip", folder)
     spark.sparkContext.addArchive(f"{archive}#{name}")
     return name
+
+
+def _folder(package: ModuleType) -> Path:
+    return Path(str(package.__file__)).parent
 
 
 def _is_local(context: SparkContext) -> bool:

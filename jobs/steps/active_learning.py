@@ -20,13 +20,11 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from jobs.settings.model import Settings
+from jobs.context import Context
 from jobs.sources.label_sheet import SHEET, read_sheet, write_sheet
-from jobs.versions import registry
 from jobs.versions.best_variant import best_variant
 from jobs.warehouse.dataset import Dataset, read_dataset
 from jobs.warehouse.delta import Warehouse
-from jobs.warehouse.lineage import recorded
 from jobs.warehouse.tables import ACTIVE_LEARNING, TABLES
 from models.errors import InputError
 from models.evaluation.active_learning import Pairs, diverse_pairs, unlabelled_pairs
@@ -38,15 +36,16 @@ UNANSWERED = "value IS NULL"
 Pair = tuple[str, str]
 
 
-def run(settings: Settings, model_version: str | None = None) -> dict[str, Any]:
+def run(context: Context, model_version: str | None = None) -> dict[str, Any]:
     """Ask for `label_pairs` pairs by a version (default: the candidate).
 
     Raises InputError without a version, where all pairs are labelled, or where the sheet holds
     answers that would be lost.
     """
-    bundle = registry.candidate(settings, model_version)
-    warehouse, sheet = Warehouse(settings.warehouse), Path(settings.reports) / SHEET
-    with recorded(settings, "active-learning", model_version=bundle.version) as record:
+    settings, warehouse = context.settings, context.warehouse
+    bundle = context.registry.candidate(model_version)
+    sheet = Path(settings.reports) / SHEET
+    with context.recorded("active-learning", model_version=bundle.version) as record:
         dataset = read_dataset(warehouse)
         record.inputs |= dataset.versions
         with best_variant(bundle, dataset.catalogue) as variant:

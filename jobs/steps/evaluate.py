@@ -14,14 +14,13 @@ have seen test interactions; of the other splits the report shows the baselines.
 from pathlib import Path
 from typing import Any
 
+from jobs.context import Context
 from jobs.questions.siblings import answers, siblings
 from jobs.questions.split import SHIPPED, VARIANTS, standings_of
 from jobs.reports.evaluation import terminal_table, write_evaluation
 from jobs.settings.model import Settings
-from jobs.versions import registry
 from jobs.warehouse.dataset import read_dataset
 from jobs.warehouse.delta import Warehouse
-from jobs.warehouse.lineage import recorded
 from jobs.warehouse.tables import INTERACTIONS
 from models.data.splits import SPLITS
 from models.errors import InputError
@@ -31,23 +30,21 @@ ALL = "all"
 LOGGED = ("ndcg@10", "recall@10")
 
 
-def run(
-    settings: Settings, split: str = "warm", model_version: str | None = None
-) -> dict[str, Any]:
+def run(context: Context, split: str = "warm", model_version: str | None = None) -> dict[str, Any]:
     """Report `split` of SPLITS, or `all`, for a version (default: the candidate).
 
     Raises InputError for an unknown split, a missing version, or another threshold than its own.
     """
     names = _names(split)
-    bundle = registry.candidate(settings, model_version)
+    settings, warehouse = context.settings, context.warehouse
+    bundle = context.registry.candidate(model_version)
     _refuse_other_threshold(settings, bundle)
-    warehouse = Warehouse(settings.warehouse)
-    with recorded(settings, "evaluate", model_version=bundle.version) as record:
+    with context.recorded("evaluate", model_version=bundle.version) as record:
         dataset = read_dataset(warehouse, bundle.manifest.tables)
         record.inputs |= dataset.versions
         splits = {}
         for name in names:
-            alike = siblings(settings, bundle, name) if split == ALL else [bundle]
+            alike = siblings(context.registry, bundle, name) if split == ALL else [bundle]
             versions = [one for one in alike if answers(one.manifest, name)]
             splits[name] = standings_of(settings, name, dataset, bundle, versions)
         record.rows |= {name: found["users"] for name, found in splits.items()}
@@ -59,7 +56,7 @@ def run(
         }
         page = write_evaluation(Path(settings.reports), report, bundle.manifest.learning_curve)
         own = {name: one for name, one in splits.items() if one["versions"] == [bundle.version]}
-        registry.log_metrics(settings, bundle.version, _logged(own))
+        context.registry.log_metrics(bundle.version, _logged(own))
     text = "\n\n".join(terminal_table(name, found) for name, found in splits.items())
     return {**report, "report": str(page), "text": f"{text}\n\n{page}"}
 

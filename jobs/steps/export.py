@@ -17,13 +17,13 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
+from jobs.context import Context
 from jobs.gate.ladder import Ladder
 from jobs.gate.parity import Gate, Trials, prepare, refuse_loss
 from jobs.gate.quantisation_choice import chosen_numbers
 from jobs.reports.compression import write_compression
 from jobs.settings.model import Settings
-from jobs.versions import registry
-from jobs.warehouse.lineage import recorded
+from jobs.versions.registry import Registry
 from models.compression.onnx_export import export_encoder, write_towers
 from models.compression.options import QuantisationOptions, StudentOptions
 from models.compression.student import felt_by_users, stages
@@ -46,20 +46,20 @@ from models.training.weights import ENCODER_WEIGHTS, load_encoder, load_towers
 LOGGER = logging.getLogger(__name__)
 
 
-def run(settings: Settings, model_version: str | None = None) -> dict[str, Any]:
+def run(context: Context, model_version: str | None = None) -> dict[str, Any]:
     """Compress a trained version; the result is the new candidate."""
-    started = perf_counter()
-    with recorded(settings, "export") as record:
-        trained = _trained(settings, model_version)
-        version = f"{trained.version}-{_digest(settings)}"
+    started, registry = perf_counter(), context.registry
+    with context.recorded("export") as record:
+        trained = _trained(registry, model_version)
+        version = f"{trained.version}-{_digest(context.settings)}"
         record.model_version = version
         record.inputs |= trained.manifest.tables
-        folder = registry.folder_of(settings, version)
+        folder = registry.folder_of(version)
         reused = (folder / MANIFEST).exists()
-        bundle = open_bundle(folder) if reused else _export(settings, trained, version, folder)
+        bundle = open_bundle(folder) if reused else _export(context, trained, version, folder)
         metrics = bundle.manifest.metrics
-        registry.register(settings, bundle)
-        registry.log_metrics(settings, version, metrics)
+        registry.register(bundle)
+        registry.log_metrics(version, metrics)
     return {
         "model_version": version,
         "reused": reused,
@@ -69,10 +69,10 @@ def run(settings: Settings, model_version: str | None = None) -> dict[str, Any]:
     }
 
 
-def _trained(settings: Settings, model_version: str | None) -> Bundle:
-    bundle = registry.candidate(settings, model_version)
+def _trained(registry: Registry, model_version: str | None) -> Bundle:
+    bundle = registry.candidate(model_version)
     source = bundle.manifest.trained_version
-    return registry.candidate(settings, source) if source else bundle
+    return registry.candidate(source) if source else bundle
 
 
 def _digest(settings: Settings) -> str:
@@ -85,7 +85,8 @@ def _chosen(settings: Settings) -> dict[str, Any]:
     return {name: getattr(settings, name) for name in names}
 
 
-def _export(settings: Settings, trained: Bundle, version: str, folder: Path) -> Bundle:
+def _export(context: Context, trained: Bundle, version: str, folder: Path) -> Bundle:
+    settings = context.settings
     partial = folder.with_name(f"{version}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     shutil.copytree(trained.folder, partial, copy_function=os.link)
@@ -100,7 +101,7 @@ def _export(settings: Settings, trained: Bundle, version: str, folder: Path) -> 
         export_settings=_chosen(settings),
     )
     bundle = write_manifest(partial, manifest)
-    trials = prepare(settings, trained, towers)
+    trials = prepare(context.warehouse, trained, towers, settings.seed)
     rungs = Ladder(Gate(trials, bundle, towers), trials.texts)
     student = _student(settings, trained, trials, towers, rungs)
     device = usable_device(bundle, settings.device)

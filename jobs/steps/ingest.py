@@ -13,18 +13,18 @@ tables as they were, and running it again completes them.
 import time
 from dataclasses import asdict
 from functools import reduce
+from pathlib import Path
 from typing import Any
 
 from pyspark import StorageLevel
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as fn
 
-from jobs.settings.model import Settings
+from jobs.context import Context
 from jobs.sources.source import open_source
 from jobs.sources.validation import CheckedTable, RawTable, check, reject_unknown_items
 from jobs.spark.session import open_session
 from jobs.warehouse.delta import Warehouse
-from jobs.warehouse.lineage import recorded
 from jobs.warehouse.merge import Merged, merge
 from jobs.warehouse.tables import (
     INTERACTIONS,
@@ -38,15 +38,15 @@ from models.errors import InputError
 ORDER = (ITEMS, USERS, TRIPLES, INTERACTIONS)
 
 
-def run(settings: Settings, source: str) -> dict[str, Any]:
+def run(context: Context, source: str) -> dict[str, Any]:
     """Ingest `source`, of those that `open_source` knows, and return the counts of each table.
 
     Raises InputError when the source as a whole is bad or the warehouse can't be written.
     """
     start = time.monotonic()
-    warehouse = Warehouse(settings.warehouse)
-    with recorded(settings, "ingest") as lineage:
-        found = open_source(settings, source)
+    settings, warehouse = context.settings, context.warehouse
+    with context.recorded("ingest") as lineage:
+        found = open_source(source, warehouse, Path(settings.reports))
         warehouse.ensure_writable()
         spark = open_session(settings, "ingest")
         ingest_id = found.fingerprint()

@@ -17,10 +17,9 @@ from typing import Any
 
 from deltalake import DeltaTable
 
+from jobs.context import Context
 from jobs.nights.staged import nights_in
-from jobs.settings.model import Settings
 from jobs.warehouse.delta import Warehouse
-from jobs.warehouse.lineage import recorded
 from jobs.warehouse.tables import RECOMMENDATIONS, RECOMMENDATIONS_STAGED
 from jobs.warehouse.views import connect, visible_night
 
@@ -38,17 +37,17 @@ class Maintained:
     deleted: int
 
 
-def run(settings: Settings) -> dict[str, Any]:
+def run(context: Context) -> dict[str, Any]:
     """Maintain every table of the warehouse.
 
     Raises InputError where there is none.
     """
     start = time.monotonic()
-    warehouse = Warehouse(settings.warehouse)
-    with recorded(settings, "maintain") as record:
+    warehouse = context.warehouse
+    with context.recorded("maintain") as record:
         names = warehouse.tables()
         record.inputs = {name: warehouse.version(name) for name in names}
-        done = {name: _maintain(warehouse, name, settings.keep_days) for name in names}
+        done = {name: _maintain(warehouse, name, context.settings.keep_days) for name in names}
     lines = [
         f"{name:<22} {one.nights:>4} nights removed {one.joined:>7} files joined into {one.into}"
         f" {one.deleted:>7} deleted"

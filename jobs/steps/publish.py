@@ -19,26 +19,25 @@ import duckdb
 import pyarrow as pa
 from deltalake import CommitProperties, write_deltalake
 
+from jobs.context import Context
 from jobs.nights.audit import audit
 from jobs.nights.staged import StagedNight, night_or_default, staged_night
-from jobs.settings.model import Settings
 from jobs.warehouse.delta import Warehouse
-from jobs.warehouse.lineage import recorded
 from jobs.warehouse.tables import RECOMMENDATIONS, RECOMMENDATIONS_STAGED, TABLES
 from jobs.warehouse.views import connect
 
 _BATCH_ROWS = 100_000
 
 
-def run(settings: Settings, run_date: str | None = None) -> dict[str, Any]:
+def run(context: Context, run_date: str | None = None) -> dict[str, Any]:
     """Audit the staged night `run_date` and make it the visible one.
 
     Raises InputError where it isn't staged or fails its audit; what readers see stays as it was.
     """
     start = time.monotonic()
-    warehouse = Warehouse(settings.warehouse)
+    warehouse = context.warehouse
     date = night_or_default(warehouse, run_date)
-    with recorded(settings, "publish", date) as record:
+    with context.recorded("publish", date) as record:
         night, staged_version = staged_night(warehouse, date)
         record.model_version = night.model_version
         record.inputs = {**night.inputs, RECOMMENDATIONS_STAGED: staged_version}

@@ -9,25 +9,23 @@ Trade-off: nothing is deleted, so that rolling forward again is as cheap.
 
 from typing import Any
 
+from jobs.context import Context
 from jobs.nights.staged import parse_night
-from jobs.settings.model import Settings
-from jobs.warehouse.delta import Warehouse
-from jobs.warehouse.lineage import recorded
 from jobs.warehouse.tables import RECOMMENDATIONS
 from jobs.warehouse.views import connect, visible_night
 from models.errors import InputError
 
 
-def run(settings: Settings, to: str | None = None) -> dict[str, Any]:
+def run(context: Context, to: str | None = None) -> dict[str, Any]:
     """Make the night `to` visible, by default the newest one before the visible night.
 
     Raises InputError where there is no such published night.
     """
     wanted = None if to is None else parse_night(to, "--to")
-    warehouse = Warehouse(settings.warehouse)
+    warehouse = context.warehouse
     warehouse.tables()  # refuses a folder without any before the lock makes one
     # until the run is recorded, so that `maintain` doesn't remove the night in between
-    with warehouse.lock(RECOMMENDATIONS), recorded(settings, "rollback", wanted) as record:
+    with warehouse.lock(RECOMMENDATIONS), context.recorded("rollback", wanted) as record:
         with connect(warehouse) as tables:
             current = visible_night(tables)
             rows = tables.sql(

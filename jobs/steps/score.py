@@ -13,7 +13,6 @@ Trade-off: the staged table is locked from start to end, so that a lost run fenc
 
 import datetime as dt
 import os
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -21,6 +20,7 @@ from typing import Any
 
 from pyspark.sql import SparkSession
 
+from jobs.context import Context
 from jobs.nights.incremental import Kept, kept_lists
 from jobs.nights.rows import write_item_ids
 from jobs.nights.staged import StagedNight, night_or_default
@@ -29,10 +29,8 @@ from jobs.nights.text_vectors import text_vectors
 from jobs.settings.model import Settings
 from jobs.spark.session import open_session
 from jobs.spark.shipping import ship_code, shipped
-from jobs.versions import registry
 from jobs.warehouse.dataset import read_catalogue
 from jobs.warehouse.delta import Warehouse
-from jobs.warehouse.lineage import recorded
 from jobs.warehouse.tables import INTERACTIONS, ITEMS, RECOMMENDATIONS_STAGED, USERS
 from jobs.warehouse.views import connect
 from models.data.interactions import Catalogue
@@ -41,13 +39,13 @@ from models.serving.bundle import Bundle
 from models.serving.night import NightPlan, block_items, prepare, usable_device
 
 
-def run(settings: Settings, run_date: str | None = None) -> dict[str, Any]:
+def run(context: Context, run_date: str | None = None) -> dict[str, Any]:
     """Stage the night `run_date`; InputError where there is no champion or no data."""
     start = time.monotonic()
-    warehouse = Warehouse(settings.warehouse)
+    settings, warehouse = context.settings, context.warehouse
     date = night_or_default(warehouse, run_date)
-    with recorded(settings, "score", date) as record:
-        bundle = registry.champion(settings)
+    with context.recorded("score", date) as record:
+        bundle = context.registry.champion()
         versions = _versions(warehouse)
         record.model_version, record.inputs = bundle.version, versions
         night = StagedNight(date, bundle.version, settings.k, versions)
@@ -129,9 +127,3 @@ def _plan(
         threads=int(session.conf.get("spark.task.cpus", "1") or 1),
         device=device,
     )
-
-
-if __name__ == "__main__":
-    from jobs.cli import main
-
-    main(["score", *sys.argv[1:]])

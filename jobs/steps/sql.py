@@ -12,8 +12,7 @@ from typing import Any
 
 import duckdb
 
-from jobs.settings.model import Settings
-from jobs.warehouse.delta import Warehouse
+from jobs.context import Context
 from jobs.warehouse.views import connect
 from models.errors import InputError
 
@@ -26,14 +25,14 @@ _ONLY_TABLES = (
 )
 
 
-def run(settings: Settings, query: str) -> dict[str, Any]:
+def run(context: Context, query: str) -> dict[str, Any]:
     """Return the columns and rows of `query`, with an aligned table as `text`.
 
     Raises InputError with DuckDB's first line where the query is wrong.
     """
     try:
         _check(query)
-        with connect(Warehouse(settings.warehouse)) as tables:
+        with connect(context.warehouse) as tables:
             for setting in _ONLY_TABLES:
                 tables.execute(setting)
             result = tables.execute(query)

@@ -12,34 +12,33 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
+from jobs.context import Context
 from jobs.settings.model import Settings
-from jobs.versions import registry
 from jobs.versions.trained import training_settings, version_name, write_version
 from jobs.warehouse.dataset import Dataset, read_dataset
 from jobs.warehouse.delta import Warehouse
-from jobs.warehouse.lineage import recorded
 from models.errors import InputError
 from models.network.processes import run_in_processes
 from models.serving.bundle import MANIFEST, Bundle, open_bundle
 
 
-def run(settings: Settings) -> dict[str, Any]:
+def run(context: Context) -> dict[str, Any]:
     """Train, write the version, register it as the candidate."""
-    warehouse = Warehouse(settings.warehouse)
-    with recorded(settings, "train") as record:
-        dataset = read_dataset(warehouse)
+    settings, registry = context.settings, context.registry
+    with context.recorded("train") as record:
+        dataset = read_dataset(context.warehouse)
         record.inputs |= dataset.versions
         record.rows["interactions"] = len(dataset.interactions)
         version = version_name(settings, dataset.versions)
         record.model_version = version
-        folder = registry.folder_of(settings, version)
+        folder = registry.folder_of(version)
         started = perf_counter()
         reused = (folder / MANIFEST).exists()
-        bundle = open_bundle(folder) if reused else _train(settings, dataset, version, folder)
-        registry.register(settings, bundle)
-        registry.log_metrics(settings, version, bundle.manifest.metrics)
+        bundle = open_bundle(folder) if reused else _train(context, dataset, version, folder)
+        registry.register(bundle)
+        registry.log_metrics(version, bundle.manifest.metrics)
         if not reused:
-            registry.log_curve(settings, version, bundle.manifest.learning_curve)
+            registry.log_curve(version, bundle.manifest.learning_curve)
     return {
         "model_version": version,
         "reused": reused,
@@ -48,11 +47,14 @@ def run(settings: Settings) -> dict[str, Any]:
     }
 
 
-def _train(settings: Settings, dataset: Dataset, version: str, folder: Path) -> Bundle:
+def _train(context: Context, dataset: Dataset, version: str, folder: Path) -> Bundle:
+    settings = context.settings
     checkpoints = folder.with_name(f"{version}.checkpoints")
     _refuse_other_settings(settings, checkpoints)
     if settings.processes > 1:
-        run_in_processes(settings.processes, _share, settings, version, folder, checkpoints)
+        run_in_processes(
+            settings.processes, _share, context.warehouse, settings, version, folder, checkpoints
+        )
     else:
         write_version(settings, dataset, version, folder, checkpoints)
     curves = folder.parents[1] / "tensorboard" / version
@@ -62,9 +64,11 @@ def _train(settings: Settings, dataset: Dataset, version: str, folder: Path) -> 
     return open_bundle(folder)
 
 
-def _share(settings: Settings, version: str, folder: Path, checkpoints: Path) -> None:
+def _share(
+    warehouse: Warehouse, settings: Settings, version: str, folder: Path, checkpoints: Path
+) -> None:
     """Train as one of several processes."""
-    dataset = read_dataset(Warehouse(settings.warehouse))
+    dataset = read_dataset(warehouse)
     write_version(settings, dataset, version, folder, checkpoints)
 
 

@@ -21,6 +21,7 @@ from accelerate.utils.memory import should_reduce_batch_size
 from optuna.distributions import BaseDistribution
 from optuna.trial import TrialState
 
+from jobs.context import Context
 from jobs.reports.search import write_tune_report
 from jobs.search.space import chosen, configured, search_space
 from jobs.search.study import ERROR, TimeIsUpError, TrialWatch, ask, begin_again, ended, open_study
@@ -28,7 +29,6 @@ from jobs.settings.model import Settings
 from jobs.versions.trained import training_settings, training_task
 from jobs.warehouse.dataset import Dataset, read_dataset
 from jobs.warehouse.delta import Warehouse
-from jobs.warehouse.lineage import recorded
 from models.data.attributes import AttributeColumns
 from models.errors import InputError
 from models.network.loading import layers_of
@@ -41,26 +41,26 @@ LOGGER = logging.getLogger("nightrank.tune")
 FILE, SCRATCH, LOCK = "tune.db", "tune.trial", "tune"
 
 
-def run(settings: Settings) -> dict[str, Any]:
+def run(context: Context) -> dict[str, Any]:
     """Search until `trials` have ended or `tune_minutes` are used up, and report.
 
     Raises InputError where the warehouse isn't local, the study's file is of another search, or
     no trial was completed.
     """
     started = monotonic()
-    warehouse = Warehouse(settings.warehouse)
+    settings, warehouse = context.settings, context.warehouse
     _refuse_what_cannot_be(settings, warehouse)
-    with recorded(settings, "tune") as record:
+    with context.recorded("tune") as record:
         dataset = read_dataset(warehouse)
         record.inputs |= dataset.versions
         columns = AttributeColumns.fit(dataset.catalogue.attributes)
         task = training_task(settings, dataset, columns)
         depth = len(layers_of(start_encoder(settings.encoder, settings.max_tokens).model))
         space = search_space(settings, depth)
-        file = warehouse.models_folder / FILE
+        file, scratch = (warehouse.models_folder / name for name in (FILE, SCRATCH))
         with warehouse.lock(LOCK):
             study = open_study(file, _in_common(settings, dataset, space), configured(settings))
-            _search(study, space, settings, task, started)
+            _search(study, space, settings, task, started, scratch)
         _refuse_nothing(study, file, settings)
         record.rows["trials"] = len(ended(study))
         found = write_tune_report(Path(settings.reports) / "tune", study, settings)
@@ -94,13 +94,14 @@ def _search(
     settings: Settings,
     task: TrainingTask,
     started: float,
+    scratch: Path,
 ) -> None:
     deadline = started + settings.tune_minutes * 60
     while (count := len(ended(study))) < settings.trials and monotonic() < deadline:
         trial = ask(study, space, settings.seed)
         LOGGER.info("trial %d of %d: %s", count + 1, settings.trials, trial.params)
         try:
-            ndcg = _ndcg(chosen(settings, trial.params), task, TrialWatch(trial, deadline))
+            ndcg = _ndcg(chosen(settings, trial.params), task, TrialWatch(trial, deadline), scratch)
         except optuna.TrialPruned as pruned:
             LOGGER.info("trial %d of %d: pruned, %s", count + 1, settings.trials, pruned)
             study.tell(trial, state=TrialState.PRUNED)
@@ -118,16 +119,15 @@ def _search(
             study.tell(trial, ndcg)
 
 
-def _ndcg(settings: Settings, task: TrainingTask, watch: TrialWatch) -> float:
+def _ndcg(settings: Settings, task: TrainingTask, watch: TrialWatch, scratch: Path) -> float:
     """Train with `settings` and return the best validation NDCG@10; nothing is kept."""
-    folder = Warehouse(settings.warehouse).models_folder / SCRATCH
-    shutil.rmtree(folder, ignore_errors=True)  # of a trial that was killed
+    shutil.rmtree(scratch, ignore_errors=True)  # of a trial that was killed
     try:
         encoder = start_encoder(settings.encoder, settings.max_tokens)
         options = FinetuneOptions.of(settings.model_dump())
-        return finetune(encoder, task, options, folder, beside=[watch]).metrics["ndcg@10"]
+        return finetune(encoder, task, options, scratch, beside=[watch]).metrics["ndcg@10"]
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        shutil.rmtree(scratch, ignore_errors=True)
 
 
 def _out_of_memory(error: Exception) -> bool:

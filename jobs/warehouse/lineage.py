@@ -17,7 +17,6 @@ from dataclasses import dataclass, field
 
 import pyarrow as pa
 
-from jobs.settings.model import Settings
 from jobs.warehouse.delta import Warehouse
 from jobs.warehouse.tables import RUNS, TABLES
 
@@ -40,7 +39,7 @@ class Run:
 
 @contextmanager
 def recorded(
-    settings: Settings,
+    warehouse: Warehouse,
     step: str,
     run_date: dt.date | None = None,
     model_version: str | None = None,
@@ -49,7 +48,6 @@ def recorded(
 
     An exception of the body is recorded as a failed run and raised again.
     """
-    warehouse = Warehouse(settings.warehouse)
     run = Run(step, run_date, model_version)
     start = time.monotonic()
     try:

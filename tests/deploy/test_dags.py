@@ -249,7 +249,7 @@ def test_values_reach_the_commands_as_they_are(answers: tuple[list[str], list[An
     ]
     assert words[6][:3] == ["spark-submit", "--master", "local[2]"]
     assert "spark.driver.memory=2g" in words[6]
-    assert words[6][-2:] == [str(PROJECT / "jobs" / "score.py"), "--run-date=2026-02-28"]
+    assert words[6][-3:] == [str(PROJECT / "jobs" / "cli.py"), "score", "--run-date=2026-02-28"]
     assert words[7] == ["nightrank", "publish", "--run-date=2026-02-28"]
     assert words[9][-1] == words[10][-1]
     assert words[11] == ["nightrank", "maintain"]

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from pyspark.sql import SparkSession
 
 from jobs.cli import main
+from jobs.context import Context
 from jobs.settings.model import Settings
 from jobs.sources.label_sheet import COLUMNS, SHEET
 from jobs.steps import active_learning, ingest
@@ -156,18 +157,18 @@ def versions(settings: Settings) -> list[int]:
 
 def test_answers_come_back_as_interactions_once(spark: SparkSession, asking: Settings) -> None:
     before = interactions(asking)
-    result = active_learning.run(asking)
+    result = active_learning.run(Context.of(asking))
     rows = asked(asking)
     assert (result["asked"], result["answered"], len(rows)) == (20, 0, 20)
     assert not rows.keys() & before.keys()
     assert all(row["value"] is None and row["title"] for row in rows.values())
-    assert active_learning.run(asking)["reused"]
+    assert active_learning.run(Context.of(asking))["reused"]
 
     by_table, undated, by_sheet, bad = sorted(rows)[:4]
     fill_in_table(asking, by_table, value=4.5, labelled_at=LABELLED_AT)
     fill_in_table(asking, undated, value=2.0)
     fill_in_sheet(asking, {by_sheet: " 3 ", bad: "four"})
-    result = ingest.run(asking, ACTIVE_LEARNING)
+    result = ingest.run(Context.of(asking), ACTIVE_LEARNING)
     assert (result["tables"][INTERACTIONS]["new"], result["rejected"]) == (3, 1)
     assert interactions(asking) == before | {
         by_table: (4.5, LABELLED_AT),
@@ -178,13 +179,13 @@ def test_answers_come_back_as_interactions_once(spark: SparkSession, asking: Set
     assert (wrong["table"], wrong["reason"]) == (INTERACTIONS, "value is not a finite number")
 
     settled = versions(asking)
-    ingest.run(asking, ACTIVE_LEARNING)
+    ingest.run(Context.of(asking), ACTIVE_LEARNING)
     assert versions(asking) == settled
 
     with pytest.raises(InputError, match=r"csv line \d+ has a value that was not ingested"):
-        active_learning.run(asking)
+        active_learning.run(Context.of(asking))
     fill_in_sheet(asking, {bad: ""})
-    result = active_learning.run(asking)
+    result = active_learning.run(Context.of(asking))
     assert (result["asked"], result["answered"], result["reused"]) == (20, 2, False)
     later = asked(asking)
     assert {pair for pair, row in later.items() if row["value"] is not None} == {by_table, undated}
@@ -203,7 +204,7 @@ def test_answers_come_back_as_interactions_once(spark: SparkSession, asking: Set
 def test_a_mangled_sheet_is_refused(
     spark: SparkSession, asking: Settings, line: str, message: str
 ) -> None:
-    active_learning.run(asking)
+    active_learning.run(Context.of(asking))
     pair = min(asked(asking))
     fill_in_table(asking, pair, value=4.5)
     text = f"{','.join(COLUMNS)}\n{line.replace('ANSWERED', ','.join(pair))}\n"
@@ -212,7 +213,7 @@ def test_a_mangled_sheet_is_refused(
     )
     before = versions(asking)
     with pytest.raises(InputError, match=message):
-        ingest.run(asking, ACTIVE_LEARNING)
+        ingest.run(Context.of(asking), ACTIVE_LEARNING)
     assert versions(asking) == before
 
 
@@ -246,4 +247,4 @@ def test_nothing_left_to_ask_is_an_error(asking: Settings) -> None:
     schema = warehouse.read(INTERACTIONS).schema
     warehouse.append(INTERACTIONS, pa.Table.from_pylist(rows, schema=schema))
     with pytest.raises(InputError, match="every pair of a user and an available item is labelled"):
-        active_learning.run(asking)
+        active_learning.run(Context.of(asking))

@@ -10,9 +10,10 @@ import pytest
 from pyspark.sql import SparkSession
 from toy_version import WIDTH, champion
 
+from jobs.context import Context
 from jobs.settings.model import Settings
 from jobs.steps import evaluate
-from jobs.versions import registry
+from jobs.versions.registry import CANDIDATE
 from jobs.warehouse.dataset import read_dataset
 from jobs.warehouse.delta import Warehouse
 from jobs.warehouse.tables import RUNS
@@ -39,14 +40,14 @@ def settings(movielens: Settings, tmp_path: Path) -> Settings:
     for name in (PRETRAINED_VECTORS, FINE_TUNED_VECTORS):
         np.save(bundle.folder / name, vectors)
     write_manifest(bundle.folder, replace(bundle.manifest, tables=dataset.versions))
-    registry.set_alias(ours, registry.CANDIDATE, bundle.version)
+    Context.of(ours).registry.set_alias(CANDIDATE, bundle.version)
     return ours
 
 
 def test_the_warm_report_has_every_model_and_is_logged(
     spark: SparkSession, settings: Settings
 ) -> None:
-    result = evaluate.run(settings)
+    result = evaluate.run(Context.of(settings))
     report = json.loads((Path(settings.reports) / "evaluation.json").read_text("utf-8"))
     warm = report["splits"]["warm"]
     assert report["data"] == "ml"
@@ -55,38 +56,38 @@ def test_the_warm_report_has_every_model_and_is_logged(
     low, mean, high = warm["intervals"]["shipped-ease"]
     assert low <= mean <= high
     assert {"gender", "user activity", "item popularity"} <= set(warm["slices"])
-    logged = registry.metrics_of(settings, result["model_version"])
+    logged = Context.of(settings).registry.metrics_of(result["model_version"])
     assert logged["warm_ndcg@10"] == pytest.approx(warm["models"]["shipped"]["ndcg@10"])
     runs = Warehouse(settings.warehouse).read(RUNS).to_pylist()
     [run] = [row for row in runs if row["step"] == "evaluate"]
     assert dict(run["rows"]) == {"warm": warm["users"]}
     assert dict(run["inputs"]) == report["tables"]
-    again = evaluate.run(settings)
+    again = evaluate.run(Context.of(settings))
     assert again["splits"]["warm"]["models"] == result["splits"]["warm"]["models"]
 
 
 def test_a_split_that_the_version_was_not_trained_for_shows_baselines(
     spark: SparkSession, settings: Settings
 ) -> None:
-    result = evaluate.run(settings, "cold_item")
+    result = evaluate.run(Context.of(settings), "cold_item")
     assert list(result["splits"]["cold_item"]["models"]) == ["random", "ridge"]
     assert result["splits"]["cold_item"]["intervals"] == {}
 
 
 def test_what_the_version_can_not_answer_is_refused(settings: Settings) -> None:
     with pytest.raises(InputError, match=r"split 'hot': expected one of warm, .*, all"):
-        evaluate.run(settings, "hot")
+        evaluate.run(Context.of(settings), "hot")
     with pytest.raises(InputError, match="no-such-version"):
-        evaluate.run(settings, "warm", "no-such-version")
+        evaluate.run(Context.of(settings), "warm", "no-such-version")
     other = settings.model_copy(update={"positive_threshold": 3.0})
     with pytest.raises(InputError, match=r"`positive_threshold` is 3, .* trained with 4"):
-        evaluate.run(other)
+        evaluate.run(Context.of(other))
 
 
 def test_the_report_of_all_splits_asks_the_siblings_of_each_seed(
     spark: SparkSession, settings: Settings
 ) -> None:
-    ours = registry.candidate(settings)
+    ours = Context.of(settings).registry.candidate()
     changed = {"warm": ("cold_item", 0), "seed": ("warm", 5), "threshold": ("warm", 0)}
     for place, (what, (split, seed)) in enumerate(changed.items()):
         other = champion(settings, ours.item_ids, seed=place + 1)
@@ -103,12 +104,12 @@ def test_the_report_of_all_splits_asks_the_siblings_of_each_seed(
     own = TrainedWith({**ours.manifest.settings.values, "seed": 0})
     shrunk = {"keep_layers": 2, "seed": 0}
     write_manifest(ours.folder, replace(ours.manifest, settings=own, export_settings=shrunk))
-    registry.set_alias(settings, registry.CANDIDATE, ours.version)
-    splits = evaluate.run(settings, "all")["splits"]
+    Context.of(settings).registry.set_alias(CANDIDATE, ours.version)
+    splits = evaluate.run(Context.of(settings), "all")["splits"]
     assert splits["warm"]["versions"] == ["toy-0", "toy-2"]
     assert splits["cold_item"]["versions"] == ["toy-1"]
     assert splits["global_time"]["versions"] == []
     each = [one["ndcg@10"] for one in splits["warm"]["seeds"]["shipped"]]
     assert splits["warm"]["models"]["shipped"]["ndcg@10"] == pytest.approx(sum(each) / 2)
     assert {"pretrained", "fine_tuned", "shipped"} == set(splits["warm"]["interest"])
-    assert "warm_ndcg@10" not in registry.metrics_of(settings, ours.version)
+    assert "warm_ndcg@10" not in Context.of(settings).registry.metrics_of(ours.version)

@@ -24,6 +24,8 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from pyspark.sql import SparkSession
 
+from jobs import cli
+from jobs.context import Context
 from jobs.settings.model import Settings
 from jobs.spark.java import java_home
 from jobs.spark.session import LOOPBACK, delta_jars
@@ -145,7 +147,8 @@ def submission(url: str, python: Path) -> list[str]:
         str(Path(sys.executable).parent / "spark-submit"), "--master", url,
         "--conf", f"spark.pyspark.python={python}",
         "--conf", f"spark.pyspark.driver.python={sys.executable}",
-        "--jars", ",".join(jars), "--driver-class-path", os.pathsep.join(jars), score.__file__,
+        "--jars", ",".join(jars), "--driver-class-path", os.pathsep.join(jars),
+        cli.__file__, "score",
     ]  # fmt: skip
 
 
@@ -161,7 +164,7 @@ def test_a_night_ends_and_is_the_same_when_a_worker_is_killed_midway(
     settings = movielens.model_copy(update={"score_batch_users": 1})
     items = Warehouse(settings.warehouse).read(ITEMS).column("item_id").to_pylist()
     toy_version.champion(settings, sorted(items)[:250])
-    score.run(settings, NIGHT)
+    score.run(Context.of(settings), NIGHT)
     undisturbed = staged(settings)
     version = Warehouse(settings.warehouse).version(RECOMMENDATIONS_STAGED)
     files = Path(settings.warehouse) / RECOMMENDATIONS_STAGED / f"run_date={NIGHT}"

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from pyspark.sql import SparkSession
 from staging import vacuum
 
+from jobs.context import Context
 from jobs.settings.model import Settings
 from jobs.steps import maintain, score
 from jobs.warehouse.delta import Warehouse
@@ -53,7 +54,7 @@ def scored(
     seen = sorted(found.keys() - set(AWAY))[3:]
     change(spark, settings, INTERACTIONS, [event("glutton", item, ts=LONG_AGO) for item in seen])
     toy_version.champion(settings, sorted(found)[:250])
-    assert score.run(settings, FIRST)["users_scored"] == 61
+    assert score.run(Context.of(settings), FIRST)["users_scored"] == 61
     return settings
 
 
@@ -88,9 +89,9 @@ def night(settings: Settings, run_date: str = SECOND) -> list[tuple[Any, ...]]:
 
 def in_both_ways(settings: Settings, run_date: str = SECOND) -> dict[str, Any]:
     """Score a night keeping lists, then in full; assert that both are the same rows."""
-    result = score.run(settings, run_date)
+    result = score.run(Context.of(settings), run_date)
     kept = night(settings, run_date)
-    full = score.run(settings.model_copy(update={"incremental": False}), run_date)
+    full = score.run(Context.of(settings.model_copy(update={"incremental": False})), run_date)
     assert full["users_scored"] == full["users"]
     assert kept == night(settings, run_date)
     return result
@@ -178,7 +179,7 @@ def test_the_unsettled_are_scored_again_until_they_have_settled(
     assert in_both_ways(copy)["users_scored"] == 1
     assert in_both_ways(copy, "2026-01-08")["users_scored"] == 1
     assert in_both_ways(copy, "2026-01-20")["users_scored"] == 1
-    assert score.run(copy, "2026-01-21")["users_scored"] == 0
+    assert score.run(Context.of(copy), "2026-01-21")["users_scored"] == 0
 
 
 def test_a_new_item_is_held_against_the_k_th_score_of_each_user(
@@ -190,7 +191,7 @@ def test_a_new_item_is_held_against_the_k_th_score_of_each_user(
     result = in_both_ways(copy)
     getting = {entry[1] for entry in night(copy) if entry[3] == "new"} | {"glutton"}
     assert result["users_scored"] == len(getting) < 30
-    assert score.run(copy, "2026-01-07")["users_scored"] == 0
+    assert score.run(Context.of(copy), "2026-01-07")["users_scored"] == 0
 
 
 def test_an_item_that_leaves_costs_those_who_had_it(copy: Settings, spark: SparkSession) -> None:
@@ -236,14 +237,14 @@ def test_everybody_is_scored_where_lists_can_change_for_all(
             "SET TBLPROPERTIES (delta.enableChangeDataFeed = false)"
         )
         change(spark, settings, INTERACTIONS, [event("7", "9")])
-    assert score.run(settings, date)["users_scored"] == 61
+    assert score.run(Context.of(settings), date)["users_scored"] == 61
 
 
 def test_lists_are_kept_over_maintenance(copy: Settings, spark: SparkSession) -> None:
     """Joined files tell no change; what was a change before still is one."""
     change(spark, copy, INTERACTIONS, [event("7", "8")])
     change(spark, copy, ITEMS, [{**items(copy)[KNOWN], "title": "Doctor"}])
-    joined = maintain.run(copy)["tables"]
+    joined = maintain.run(Context.of(copy))["tables"]
     assert joined[INTERACTIONS]["joined"] > joined[INTERACTIONS]["into"] > 0
     events = Warehouse(copy.warehouse).read(INTERACTIONS).to_pylist()
     seen = {row["user_id"] for row in events if row["item_id"] == KNOWN}
@@ -262,8 +263,8 @@ def test_everybody_is_scored_where_a_vacuum_took_what_was(
         assert vacuum(warehouse, name)
     else:  # joining two files tells no change: the feed begins after it, and is whole
         change(spark, copy, ITEMS, [{"item_id": "new", "title": "New", "available": True, **NEW}])
-        score.run(copy, FIRST)
-        maintain.run(copy)
+        score.run(Context.of(copy), FIRST)
+        maintain.run(Context.of(copy))
         assert vacuum(warehouse, name)
         change(spark, copy, ITEMS, [{**row, "title": "Renamed"}])
-    assert score.run(copy, SECOND)["users_scored"] == 61
+    assert score.run(Context.of(copy), SECOND)["users_scored"] == 61

@@ -10,6 +10,7 @@ import pytest
 from deltalake import DeltaTable
 from staging import NIGHT, RIGHT, ingest, stage, vacuum, visible
 
+from jobs.context import Context
 from jobs.nights.staged import staged_nights
 from jobs.settings.model import Settings
 from jobs.steps import maintain, publish, rollback
@@ -28,7 +29,7 @@ def settings(tmp_path: Path) -> Settings:
     ingest(Warehouse(made.warehouse))
     for night in NIGHTS:
         stage(Warehouse(made.warehouse), RIGHT, night)
-        publish.run(made, str(night))
+        publish.run(Context.of(made), str(night))
     return made
 
 
@@ -57,7 +58,7 @@ def age(settings: Settings, name: str, days: int) -> None:
 
 def test_old_nights_go_from_both_tables(settings: Settings) -> None:
     before = visible(settings)
-    result = maintain.run(settings)
+    result = maintain.run(Context.of(settings))
     for name in (RECOMMENDATIONS, RECOMMENDATIONS_STAGED):
         assert nights(settings, name) == set(NIGHTS[1:])
         assert result["tables"][name]["nights"] == 1
@@ -65,15 +66,15 @@ def test_old_nights_go_from_both_tables(settings: Settings) -> None:
     staged = {night.run_date for night in staged_nights(Warehouse(settings.warehouse))}
     assert staged == set(NIGHTS[1:])
     with pytest.raises(InputError, match=f"night {NIGHTS[0]} isn't staged"):
-        publish.run(settings, str(NIGHTS[0]))
+        publish.run(Context.of(settings), str(NIGHTS[0]))
     with pytest.raises(InputError, match=f"--to {NIGHTS[0]}: that night isn't published"):
-        rollback.run(settings, str(NIGHTS[0]))
+        rollback.run(Context.of(settings), str(NIGHTS[0]))
 
 
 def test_the_visible_night_stays_however_old(settings: Settings) -> None:
-    rollback.run(settings, str(NIGHTS[0]))
+    rollback.run(Context.of(settings), str(NIGHTS[0]))
     before = visible(settings)
-    maintain.run(settings.model_copy(update={"keep_days": 7}))
+    maintain.run(Context.of(settings.model_copy(update={"keep_days": 7})))
     assert nights(settings, RECOMMENDATIONS) == {NIGHTS[0], *NIGHTS[2:]}
     assert visible(settings) == before
 
@@ -84,7 +85,7 @@ def test_small_files_are_joined_and_changes_are_told_as_before(settings: Setting
     seen = warehouse.read(INTERACTIONS)
     warehouse.append(INTERACTIONS, seen)
     version, runs = warehouse.version(INTERACTIONS), warehouse.read(RUNS).num_rows
-    result = maintain.run(settings)
+    result = maintain.run(Context.of(settings))
     assert result["tables"][INTERACTIONS] == {"nights": 0, "joined": 2, "into": 1, "deleted": 0}
     assert len(DeltaTable(warehouse.path(RUNS)).file_uris()) == 2  # the others', and its own
     assert warehouse.read(RUNS).num_rows == runs + 1
@@ -94,8 +95,8 @@ def test_small_files_are_joined_and_changes_are_told_as_before(settings: Setting
 
 
 def test_a_second_run_finds_nothing_to_do(settings: Settings) -> None:
-    maintain.run(settings)
-    again = maintain.run(settings)["tables"]
+    maintain.run(Context.of(settings))
+    again = maintain.run(Context.of(settings))["tables"]
     del again[RUNS]  # which has one row more
     assert {tuple(one.values()) for one in again.values()} == {(0, 0, 0, 0)}
 
@@ -106,15 +107,15 @@ def test_files_are_deleted_when_no_kept_version_has_them(settings: Settings) -> 
     rows = warehouse.read(USERS)
     warehouse.replace(USERS, rows, "text = 'nurse'")
     young = Path(warehouse.path(RECOMMENDATIONS_STAGED), f"run_date={NIGHTS[3]}", "young.parquet")
-    maintain.run(settings)
+    maintain.run(Context.of(settings))
     old = Path(warehouse.path(USERS), "part-of-a-killed-attempt.parquet")
     for stray in (old, young):
         stray.write_bytes(b"half")
     lying = files(settings, USERS)
-    assert maintain.run(settings)["tables"][USERS]["deleted"] == 0
+    assert maintain.run(Context.of(settings))["tables"][USERS]["deleted"] == 0
     assert files(settings, USERS) == lying
     age(settings, USERS, 31)
-    assert maintain.run(settings)["tables"][USERS]["deleted"] == len(lying) - 1
+    assert maintain.run(Context.of(settings))["tables"][USERS]["deleted"] == len(lying) - 1
     [kept] = files(settings, USERS)
     assert DeltaTable(warehouse.path(USERS)).file_uris()[0].endswith(kept)
     assert warehouse.read(USERS) == rows
@@ -122,12 +123,12 @@ def test_files_are_deleted_when_no_kept_version_has_them(settings: Settings) -> 
 
 
 def test_delta_is_told_how_long_to_keep(settings: Settings) -> None:
-    maintain.run(settings.model_copy(update={"keep_days": 90}))
+    maintain.run(Context.of(settings.model_copy(update={"keep_days": 90})))
     table = DeltaTable(Warehouse(settings.warehouse).path(USERS))
     version, found = table.version(), table.metadata().configuration
     assert {found[name] for name in maintain.RETENTION} == {"interval 90 days"}
     assert table.protocol().min_writer_version == 4  # still plain Delta
-    maintain.run(settings.model_copy(update={"keep_days": 90}))
+    maintain.run(Context.of(settings.model_copy(update={"keep_days": 90})))
     assert DeltaTable(table.table_uri).version() == version
 
 
@@ -144,5 +145,5 @@ def test_no_change_feed_is_told_where_its_files_are_gone(settings: Settings) -> 
 
 def test_no_warehouse_is_refused_and_none_is_made(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"no tables under .*nowhere: run `nightrank ingest"):
-        maintain.run(Settings(warehouse=str(tmp_path / "nowhere")))
+        maintain.run(Context.of(Settings(warehouse=str(tmp_path / "nowhere"))))
     assert not (tmp_path / "nowhere").exists()

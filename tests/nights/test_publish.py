@@ -10,6 +10,7 @@ import pytest
 from deltalake import write_deltalake
 from staging import NEW_YEAR, NIGHT, ODD, RIGHT, Row, add, ingest, stage, visible
 
+from jobs.context import Context
 from jobs.nights.staged import night_or_default, parse_night
 from jobs.settings.model import Settings
 from jobs.steps import publish, sql
@@ -30,10 +31,10 @@ def test_a_right_night_becomes_visible_once(settings: Settings) -> None:
     stage(warehouse, RIGHT)
     assert visible(settings) == []
     for _ in range(2):
-        result = publish.run(settings, "2026-01-05")
+        result = publish.run(Context.of(settings), "2026-01-05")
         assert (result["users"], result["rows"], result["visible_night"]) == (2, 3, "2026-01-05")
         assert visible(settings) == [list(row) for row in RIGHT]
-    assert sql.run(settings, "SELECT count(*) FROM recommendations")["rows"] == [[3]]
+    assert sql.run(Context.of(settings), "SELECT count(*) FROM recommendations")["rows"] == [[3]]
     runs = warehouse.read(RUNS).to_pylist()
     assert [(r["step"], r["run_date"], r["status"], r["model_version"]) for r in runs] == [
         ("publish", NIGHT, "succeeded", "m1")
@@ -44,22 +45,22 @@ def test_a_right_night_becomes_visible_once(settings: Settings) -> None:
 def test_a_later_night_takes_over_and_the_earlier_one_stays(settings: Settings) -> None:
     warehouse = Warehouse(settings.warehouse)
     stage(warehouse, RIGHT)
-    publish.run(settings, "2026-01-05")
+    publish.run(Context.of(settings), "2026-01-05")
     later = [("ada", 1, "b", 0.25), (ODD, 1, "b", 0.75), (ODD, 2, "a", 0.5)]
     stage(warehouse, later, dt.date(2026, 1, 6), "m2")
     assert visible(settings) == [list(row) for row in RIGHT]
-    publish.run(settings, "2026-01-06")
+    publish.run(Context.of(settings), "2026-01-06")
     assert visible(settings) == [list(row) for row in later]
-    assert sql.run(settings, "SELECT count(*) FROM recommendations")["rows"] == [[6]]
+    assert sql.run(Context.of(settings), "SELECT count(*) FROM recommendations")["rows"] == [[6]]
 
 
 def test_a_night_without_rows_is_no_night(settings: Settings) -> None:
     warehouse = Warehouse(settings.warehouse)
     stage(warehouse, RIGHT)
-    publish.run(settings, "2026-01-05")
+    publish.run(Context.of(settings), "2026-01-05")
     stage(warehouse, [])
     with pytest.raises(InputError, match="night 2026-01-05 isn't staged: run `nightrank score"):
-        publish.run(settings, "2026-01-05")
+        publish.run(Context.of(settings), "2026-01-05")
     assert visible(settings) == [list(row) for row in RIGHT]
 
 
@@ -87,10 +88,10 @@ def test_a_wrong_night_fails_its_audit(
 ) -> None:
     warehouse = Warehouse(settings.warehouse)
     stage(warehouse, RIGHT)
-    publish.run(settings, "2026-01-05")
+    publish.run(Context.of(settings), "2026-01-05")
     stage(warehouse, rows())
     with pytest.raises(InputError) as refused:
-        publish.run(settings, "2026-01-05")
+        publish.run(Context.of(settings), "2026-01-05")
     assert "failed its audit" in str(refused.value)
     assert expected in str(refused.value)
     assert visible(settings) == [list(row) for row in RIGHT]
@@ -110,7 +111,7 @@ def test_two_model_versions_in_one_night_are_refused(settings: Settings) -> None
         warehouse.path(RECOMMENDATIONS_STAGED), table, mode="overwrite", predicate="rank >= 0"
     )
     with pytest.raises(InputError, match="1 rows of another model version"):
-        publish.run(settings, "2026-01-05")
+        publish.run(Context.of(settings), "2026-01-05")
 
 
 def test_the_audit_reads_the_versions_that_the_night_was_made_of(settings: Settings) -> None:
@@ -118,15 +119,15 @@ def test_the_audit_reads_the_versions_that_the_night_was_made_of(settings: Setti
     stage(warehouse, RIGHT)
     late: dict[str, Any] = {"user_id": ["eve", "ada"], "item_id": ["a", "b"], "value": [5.0, 5.0]}
     add(warehouse, INTERACTIONS, {**late, "ts": [NEW_YEAR] * 2, "ingest_id": ["2"] * 2})
-    assert publish.run(settings, "2026-01-05")["users"] == 2
+    assert publish.run(Context.of(settings), "2026-01-05")["users"] == 2
 
 
 def test_a_night_that_is_not_staged_names_the_command(settings: Settings) -> None:
     with pytest.raises(InputError, match="night 2026-01-02 isn't staged: run `nightrank score --"):
-        publish.run(settings)
+        publish.run(Context.of(settings))
     stage(Warehouse(settings.warehouse), RIGHT)
     with pytest.raises(InputError, match="night 2026-01-07 isn't staged"):
-        publish.run(settings, "2026-01-07")
+        publish.run(Context.of(settings), "2026-01-07")
 
 
 @pytest.mark.parametrize("text", ["", "2026-1-5", "20260105", "2026-02-30", "2026-W01-1", "today"])

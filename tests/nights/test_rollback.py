@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from staging import ODD, RIGHT, ingest, stage, visible
 
+from jobs.context import Context
 from jobs.settings.model import Settings
 from jobs.steps import publish, rollback
 from jobs.warehouse.delta import Warehouse
@@ -23,7 +24,7 @@ def settings(tmp_path: Path) -> Settings:
     for number, night in enumerate(NIGHTS):
         rows = [("ada", 1, "b", 0.25 * number), (ODD, 1, "a", 0.75), (ODD, 2, "b", 0.5)]
         stage(Warehouse(made.warehouse), rows, night, f"m{number}")
-        publish.run(made, str(night))
+        publish.run(Context.of(made), str(night))
     return made
 
 
@@ -34,29 +35,29 @@ def ada(settings: Settings) -> object:
 def test_the_default_is_the_night_before_the_visible_one(settings: Settings) -> None:
     warehouse = Warehouse(settings.warehouse)
     version = warehouse.version(RECOMMENDATIONS)
-    result = rollback.run(settings)
+    result = rollback.run(Context.of(settings))
     assert (result["visible_night"], result["before"]) == ("2026-01-06", "2026-01-07")
     assert ada(settings) == 0.25
-    assert rollback.run(settings)["visible_night"] == "2026-01-05"
+    assert rollback.run(Context.of(settings))["visible_night"] == "2026-01-05"
     assert ada(settings) == 0.0
     assert warehouse.version(RECOMMENDATIONS) == version
     with pytest.raises(InputError, match="no night before 2026-01-05 is published"):
-        rollback.run(settings)
+        rollback.run(Context.of(settings))
     assert ada(settings) == 0.0
 
 
 def test_a_named_night_and_forward_again(settings: Settings) -> None:
-    assert rollback.run(settings, to="2026-01-05")["rows"] == len(RIGHT)
+    assert rollback.run(Context.of(settings), to="2026-01-05")["rows"] == len(RIGHT)
     assert ada(settings) == 0.0
-    rollback.run(settings, to="2026-01-07")
+    rollback.run(Context.of(settings), to="2026-01-07")
     assert ada(settings) == 0.5
-    rollback.run(settings, to="2026-01-05")
-    publish.run(settings, "2026-01-06")
+    rollback.run(Context.of(settings), to="2026-01-05")
+    publish.run(Context.of(settings), "2026-01-06")
     assert ada(settings) == 0.25
 
 
 def test_the_pointer_is_a_run_with_night_and_version(settings: Settings) -> None:
-    rollback.run(settings, to="2026-01-05")
+    rollback.run(Context.of(settings), to="2026-01-05")
     runs = Warehouse(settings.warehouse).read(RUNS).to_pylist()
     newest = max(runs, key=lambda row: row["finished_at"])
     assert (newest["step"], newest["run_date"], newest["model_version"]) == (
@@ -75,14 +76,14 @@ def test_the_pointer_is_a_run_with_night_and_version(settings: Settings) -> None
 )
 def test_a_night_that_is_not_there_is_refused(settings: Settings, to: str, message: str) -> None:
     with pytest.raises(InputError, match=message):
-        rollback.run(settings, to)
+        rollback.run(Context.of(settings), to)
     assert ada(settings) == 0.5
 
 
 def test_nothing_published_yet(tmp_path: Path) -> None:
     settings = Settings(warehouse=str(tmp_path))
     with pytest.raises(InputError, match="no tables under"):
-        rollback.run(settings)
+        rollback.run(Context.of(settings))
     ingest(Warehouse(settings.warehouse))
     with pytest.raises(InputError, match="no night is published yet: run `nightrank publish`"):
-        rollback.run(settings)
+        rollback.run(Context.of(settings))

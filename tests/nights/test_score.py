@@ -21,6 +21,7 @@ import toy_version
 from pyspark.sql import SparkSession
 
 from jobs import cli
+from jobs.context import Context
 from jobs.settings.model import Settings
 from jobs.spark.session import delta_jars
 from jobs.steps import publish, score, sql
@@ -62,7 +63,7 @@ def champion(ingested: Path, tmp_path_factory: pytest.TempPathFactory) -> Settin
 
 @pytest.fixture(scope="module")
 def night(champion: Settings, spark: SparkSession) -> dict[str, Any]:
-    return score.run(champion, NIGHT)
+    return score.run(Context.of(champion), NIGHT)
 
 
 def add(warehouse: Warehouse, name: str, rows: list[dict[str, Any]]) -> None:
@@ -182,12 +183,12 @@ def test_the_same_date_twice_is_the_same_table_and_other_nights_stay(
 ) -> None:
     settings = copied(champion, tmp_path)
     before = staged(settings)
-    score.run(settings, "2026-01-06")
+    score.run(Context.of(settings), "2026-01-06")
     narrow = settings.model_copy(update={"score_batch_users": 7, "score_memory_mb": 1})
-    assert score.run(narrow, NIGHT)["table_version"] == night["table_version"] + 2
+    assert score.run(Context.of(narrow), NIGHT)["table_version"] == night["table_version"] + 2
     again = staged(settings)
     assert_equal_lists(again, before)
-    score.run(settings, NIGHT)
+    score.run(Context.of(settings), NIGHT)
     assert staged(settings) == before
     assert staged(settings, "2026-01-06").keys() == before.keys()
 
@@ -196,13 +197,15 @@ def test_publishing_the_scored_night_passes_the_audit(
     champion: Settings, night: dict[str, Any], tmp_path: Path
 ) -> None:
     settings = copied(champion, tmp_path)
-    assert publish.run(settings, NIGHT)["rows"] == night["rows"]
-    assert sql.run(settings, "SELECT count(*) FROM recommendations_named")["rows"] == [[623]]
+    assert publish.run(Context.of(settings), NIGHT)["rows"] == night["rows"]
+    assert sql.run(Context.of(settings), "SELECT count(*) FROM recommendations_named")["rows"] == [
+        [623]
+    ]
 
 
 def test_no_champion_yet(movielens: Settings) -> None:
     with pytest.raises(InputError, match="no champion yet: run `nightrank promote`"):
-        score.run(movielens)
+        score.run(Context.of(movielens))
     assert not Warehouse(movielens.warehouse).exists(RECOMMENDATIONS_STAGED)
 
 
@@ -215,7 +218,7 @@ def test_a_vector_that_is_no_number_is_refused_by_name(champion: Settings, tmp_p
     write_manifest(bundle.folder, bundle.manifest)
     before = Warehouse(settings.warehouse).version(RECOMMENDATIONS_STAGED)
     with pytest.raises(InputError, match=r"user_factors, row \d+, id '.*': holds NaN or infinity"):
-        score.run(settings, NIGHT)
+        score.run(Context.of(settings), NIGHT)
     assert Warehouse(settings.warehouse).version(RECOMMENDATIONS_STAGED) == before
 
 
@@ -242,7 +245,7 @@ def test_bad_usage_exits_with_2_and_one_line(
 @pytest.mark.skipif(any(Path("/dev").glob("nvidia*")), reason="this machine has a GPU")
 def test_cuda_that_is_not_there_is_refused(champion: Settings, spark: SparkSession) -> None:
     with pytest.raises(InputError, match="setting `device`: cuda was asked for"):
-        score.run(champion.model_copy(update={"device": "cuda"}), NIGHT)
+        score.run(Context.of(champion.model_copy(update={"device": "cuda"})), NIGHT)
 
 
 def test_workers_load_neither_torch_nor_transformers() -> None:
@@ -262,7 +265,7 @@ def reader(settings: Settings) -> Iterator[set[tuple[Any, ...]]]:
 
     def read() -> None:
         while not over.wait(0.05):
-            seen.add(tuple(sql.run(settings, query)["rows"][0]))
+            seen.add(tuple(sql.run(Context.of(settings), query)["rows"][0]))
 
     thread = threading.Thread(target=read)
     thread.start()
@@ -307,19 +310,19 @@ def test_a_killed_night_leaves_nothing_and_the_next_run_gives_the_same_rows(
 ) -> None:
     settings, later = copied(champion, tmp_path), "2026-01-06"
     warehouse = Warehouse(settings.warehouse)
-    publish.run(settings, NIGHT)
+    publish.run(Context.of(settings), NIGHT)
     version = warehouse.version(RECOMMENDATIONS_STAGED)
     with reader(settings) as seen:
         killed_midway(settings, later)
         assert warehouse.version(RECOMMENDATIONS_STAGED) == version
         with pytest.raises(InputError, match=f"night {later} isn't staged"):
-            publish.run(settings, later)
+            publish.run(Context.of(settings), later)
         submitted(settings, later)
         after_the_kill = staged(settings, later)
-        publish.run(settings, later)
+        publish.run(Context.of(settings), later)
         deadline = time.monotonic() + 30.0
         while all(last != later for _, last, *_ in seen) and time.monotonic() < deadline:
             time.sleep(0.05)
     assert seen == {(date, date, 623, 63) for date in (NIGHT, later)}
-    score.run(settings, later)  # undisturbed, in a session that has run before
+    score.run(Context.of(settings), later)  # undisturbed, in a session that has run before
     assert staged(settings, later) == after_the_kill

@@ -7,6 +7,7 @@ import toy_version
 from pyspark.sql import SparkSession
 from test_score import NIGHT, assert_equal_lists, by_brute_force, staged
 
+from jobs.context import Context
 from jobs.settings.model import Settings
 from jobs.steps import ingest, publish, score
 from jobs.warehouse.dataset import read_catalogue
@@ -21,12 +22,12 @@ def test_everybody_gets_k_unseen_items_as_brute_force_finds_them(
     spark: SparkSession, tmp_path: Path
 ) -> None:
     settings = Settings(warehouse=str(tmp_path / "warehouse"), k=K)
-    ingest.run(settings, "ml-100k")
+    ingest.run(Context.of(settings), "ml-100k")
     warehouse = Warehouse(settings.warehouse)
     ids = read_catalogue(warehouse, warehouse.version(ITEMS)).item_ids
     toy_version.champion(settings, list(ids))
-    score.run(settings, NIGHT)
-    published = publish.run(settings, NIGHT)
+    score.run(Context.of(settings), NIGHT)
+    published = publish.run(Context.of(settings), NIGHT)
     expected, seen = by_brute_force(settings, tmp_path / "night", K)
     found = staged(settings)
     assert len(found) == 943

@@ -12,6 +12,7 @@ import pytest
 from pyspark.sql import SparkSession
 
 from jobs.cli import main
+from jobs.context import Context
 from jobs.settings.model import Settings
 from jobs.steps import ingest
 from jobs.warehouse.delta import Warehouse
@@ -93,7 +94,7 @@ def test_films_people_and_links_read_well(ingested: Path) -> None:
 def test_a_second_ingest_changes_no_table(movielens: Settings, movielens_folder: Path) -> None:
     warehouse = Warehouse(movielens.warehouse)
     before = versions(warehouse)
-    result = ingest.run(movielens, str(movielens_folder))
+    result = ingest.run(Context.of(movielens), str(movielens_folder))
     assert versions(warehouse) == before
     assert all(one["new"] == one["changed"] == 0 for one in result["tables"].values())
 
@@ -136,7 +137,7 @@ def test_bad_rows_are_kept_with_their_reasons(
     items = [*ITEM_ROWS, ["mute", " "], ["", "Nameless"], ["x", "X (1999)"], ["y", "A other"]]
     write_csv(source / "items.csv", items)
     settings = Settings(warehouse=warehouse.root)
-    result = ingest.run(settings, str(source))
+    result = ingest.run(Context.of(settings), str(source))
 
     reasons = [reason.split(";")[0] for _, reason in rejected(warehouse) if _ == INTERACTIONS]
     assert Counter(reasons) == Counter(reason for _, reason in BAD)
@@ -160,7 +161,7 @@ def test_bad_rows_are_kept_with_their_reasons(
         ("edge", "y", -1e9, 0.0),
     }
     before = versions(warehouse)
-    assert ingest.run(settings, str(source))["ingest_id"] == result["ingest_id"]
+    assert ingest.run(Context.of(settings), str(source))["ingest_id"] == result["ingest_id"]
     assert versions(warehouse) == before
 
 
@@ -173,7 +174,7 @@ def test_a_later_source_changes_what_it_says_otherwise(movielens: Settings, tmp_
             ["new", "New", "", "", ""],
             ["odd", "Odd", "maybe", "1 two", ""]]  # fmt: skip
     write_csv(tmp_path / "more" / "items.csv", rows)
-    result = ingest.run(movielens, str(tmp_path / "more"))
+    result = ingest.run(Context.of(movielens), str(tmp_path / "more"))
     assert result["tables"][ITEMS] | {"version": 0} == {
         "new": 1, "changed": 1, "total": count + 1, "version": 0,
     }  # fmt: skip
@@ -253,7 +254,7 @@ def test_a_bad_source_leaves_everything_as_it_was(
     folder = tmp_path / "source"
     bad_source(folder, case)
     with pytest.raises(InputError, match=message):
-        ingest.run(Settings(warehouse=warehouse.root), str(folder))
+        ingest.run(Context.of(Settings(warehouse=warehouse.root)), str(folder))
     assert not Path(warehouse.root).exists()
 
 
@@ -283,7 +284,7 @@ def test_a_warehouse_that_cannot_be_written_is_refused(
     (tmp_path / "file").write_text("in the way")
     root = str(tmp_path / below)
     with pytest.raises(InputError, match=f"warehouse {root} can't be written"):
-        ingest.run(Settings(warehouse=root), str(movielens_folder))
+        ingest.run(Context.of(Settings(warehouse=root)), str(movielens_folder))
 
 
 def test_every_type_of_a_table_has_its_place_in_arrow() -> None:

@@ -6,6 +6,7 @@ from typing import Any
 import pyarrow as pa
 from deltalake import CommitProperties, DeltaTable, write_deltalake
 
+from jobs.context import Context
 from jobs.nights.staged import StagedNight
 from jobs.settings.model import Settings
 from jobs.steps import sql
@@ -72,5 +73,5 @@ def vacuum(warehouse: Warehouse, name: str) -> list[str]:
 def visible(settings: Settings) -> list[list[object]]:
     """Return what readers see now."""
     query = "SELECT user_id, rank, item_id, score FROM recommendations_latest ORDER BY 1, 2"
-    rows: list[list[object]] = sql.run(settings, query)["rows"]
+    rows: list[list[object]] = sql.run(Context.of(settings), query)["rows"]
     return rows

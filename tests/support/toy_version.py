@@ -15,8 +15,9 @@ from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import Whitespace
 from tokenizers.processors import TemplateProcessing
 
+from jobs.context import Context
 from jobs.settings.model import Settings
-from jobs.versions import registry
+from jobs.versions.registry import CHAMPION
 from models.compression.onnx_export import export_towers
 from models.data.attributes import AttributeColumns
 from models.factors.start import POPULARITY_SIZE, Block, Popularity, Start
@@ -45,7 +46,7 @@ WORDS = ["[UNK]", "[CLS]", "of", "the", "drama", "comedy", "action", "doctor", "
 def champion(settings: Settings, item_ids: list[str], seed: int = 0) -> Bundle:
     """Make a version that knows `item_ids`, and the champion of the warehouse."""
     version = f"toy-{seed}"
-    folder = registry.folder_of(settings, version)
+    folder = Context.of(settings).registry.folder_of(version)
     folder.mkdir(parents=True)
     random = np.random.default_rng(seed)
     towers = TwoTowers(WIDTH, start(len(item_ids), random))
@@ -67,8 +68,8 @@ def champion(settings: Settings, item_ids: list[str], seed: int = 0) -> Bundle:
     _tokenizer().save(str(folder / TOKENIZER))
     build_ranker(folder / RANKER)
     bundle = write_manifest(folder, manifest(version, item_ids))
-    registry.register(settings, bundle)
-    registry.set_alias(settings, registry.CHAMPION, version)
+    Context.of(settings).registry.register(bundle)
+    Context.of(settings).registry.set_alias(CHAMPION, version)
     return bundle
 
 

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 
-from jobs.settings.model import Settings
 from jobs.warehouse.delta import Warehouse
 from jobs.warehouse.lineage import recorded
 from jobs.warehouse.tables import RUNS
@@ -14,7 +13,7 @@ from models.errors import InputError
 
 def test_a_run_is_one_row(warehouse: Warehouse) -> None:
     night = dt.date(2020, 2, 29)
-    with recorded(Settings(warehouse=warehouse.root), "score", run_date=night) as run:
+    with recorded(warehouse, "score", run_date=night) as run:
         run.inputs["items"] = 3
         run.rows["recommendations"] = 10
         run.model_version = "v1"
@@ -28,17 +27,16 @@ def test_a_run_is_one_row(warehouse: Warehouse) -> None:
 
 
 def test_a_failure_is_recorded_and_raised(warehouse: Warehouse) -> None:
-    settings = Settings(warehouse=warehouse.root)
-    with recorded(settings, "train"):
+    with recorded(warehouse, "train"):
         pass
-    with pytest.raises(ValueError, match="no loss"), recorded(settings, "train"):
+    with pytest.raises(ValueError, match="no loss"), recorded(warehouse, "train"):
         raise ValueError("no loss\nat all")
     rows = {row["status"]: row["message"] for row in warehouse.read(RUNS).to_pylist()}
     assert rows == {"succeeded": None, "failed": "ValueError: no loss at all"}
 
 
 def test_a_failure_makes_no_warehouse(warehouse: Warehouse) -> None:
-    with pytest.raises(InputError), recorded(Settings(warehouse=warehouse.root), "ingest"):
+    with pytest.raises(InputError), recorded(warehouse, "ingest"):
         raise InputError("bad")
     assert not Path(warehouse.root).exists()
 
@@ -46,12 +44,11 @@ def test_a_failure_makes_no_warehouse(warehouse: Warehouse) -> None:
 def test_the_cause_is_raised_where_the_failure_cannot_be_recorded(
     warehouse: Warehouse,
 ) -> None:
-    settings = Settings(warehouse=warehouse.root)
-    with recorded(settings, "train"):
+    with recorded(warehouse, "train"):
         pass
     locks = Path(warehouse.root) / ".locks"
     (locks / "runs.lock").unlink()
     locks.rmdir()
     locks.write_text("in the way")
-    with pytest.raises(ValueError, match="the cause"), recorded(settings, "train"):
+    with pytest.raises(ValueError, match="the cause"), recorded(warehouse, "train"):
         raise ValueError("the cause")

@@ -7,6 +7,7 @@ import pytest
 from pyspark.sql import SparkSession
 from staging import ODD, RIGHT, ingest, stage
 
+from jobs.context import Context
 from jobs.settings.model import Settings
 from jobs.steps import publish, sql
 from jobs.warehouse.delta import Warehouse
@@ -19,12 +20,14 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
     made = Settings(warehouse=str(tmp_path_factory.mktemp("sql") / "warehouse"))
     ingest(Warehouse(made.warehouse))
     stage(Warehouse(made.warehouse), RIGHT)
-    publish.run(made, "2026-01-05")
+    publish.run(Context.of(made), "2026-01-05")
     return made
 
 
 def test_titles_stand_beside_the_published_night(settings: Settings) -> None:
-    result = sql.run(settings, "SELECT * FROM recommendations_named ORDER BY user_id, rank")
+    result = sql.run(
+        Context.of(settings), "SELECT * FROM recommendations_named ORDER BY user_id, rank"
+    )
     assert result["columns"] == [
         "run_date", "user_id", "rank", "item_id", "title", "score", "reason", "model_version",
     ]  # fmt: skip
@@ -37,7 +40,7 @@ def test_titles_stand_beside_the_published_night(settings: Settings) -> None:
 
 def test_people_read_an_aligned_table(settings: Settings) -> None:
     query = "SELECT user_id AS who, rank, score, title FROM recommendations_named ORDER BY 1, 2"
-    assert sql.run(settings, query)["text"].splitlines() == [
+    assert sql.run(Context.of(settings), query)["text"].splitlines() == [
         "who        rank  score  title",
         "---------  ----  -----  -----",
         "ada           1    0.5  B\\tb",
@@ -48,13 +51,13 @@ def test_people_read_an_aligned_table(settings: Settings) -> None:
 
 
 def test_no_rows_still_show_the_columns(settings: Settings) -> None:
-    result = sql.run(settings, "SELECT rank FROM recommendations WHERE rank > 9")
+    result = sql.run(Context.of(settings), "SELECT rank FROM recommendations WHERE rank > 9")
     assert result["text"] == "rank\n----\n(0 rows)"
 
 
 @pytest.mark.parametrize("name", ["interactions", "items", "users", "runs", "recommendations"])
 def test_every_table_answers(settings: Settings, name: str) -> None:
-    assert sql.run(settings, f"SELECT count(*) > 0 FROM {name}")["rows"] == [[True]]
+    assert sql.run(Context.of(settings), f"SELECT count(*) > 0 FROM {name}")["rows"] == [[True]]
 
 
 @pytest.mark.parametrize(
@@ -78,7 +81,7 @@ def test_a_query_that_is_wrong_or_writes_is_told_in_one_line(
     settings: Settings, query: str, message: str
 ) -> None:
     with pytest.raises(InputError) as refused:
-        sql.run(settings, query)
+        sql.run(Context.of(settings), query)
     assert message in str(refused.value)
     assert "\n" not in str(refused.value)
 
@@ -87,7 +90,7 @@ def test_a_warehouse_without_tables_names_ingest(tmp_path: Path) -> None:
     with pytest.raises(
         InputError, match=r"no tables under .*: run `nightrank ingest SOURCE` first"
     ):
-        sql.run(Settings(warehouse=str(tmp_path)), "SELECT 1")
+        sql.run(Context.of(Settings(warehouse=str(tmp_path))), "SELECT 1")
 
 
 def test_before_the_first_publish_the_views_are_empty(tmp_path: Path, spark: SparkSession) -> None:
@@ -95,7 +98,7 @@ def test_before_the_first_publish_the_views_are_empty(tmp_path: Path, spark: Spa
     ingest(Warehouse(settings.warehouse))
     register_views(spark, Warehouse(settings.warehouse))
     for view in ("recommendations_latest", "recommendations_named"):
-        assert sql.run(settings, f"SELECT * FROM {view}")["rows"] == []
+        assert sql.run(Context.of(settings), f"SELECT * FROM {view}")["rows"] == []
         assert spark.sql(f"SELECT * FROM {view}").collect() == []
 
 
@@ -110,5 +113,8 @@ def test_before_the_first_publish_the_views_are_empty(tmp_path: Path, spark: Spa
 def test_spark_answers_as_duckdb_does(settings: Settings, spark: SparkSession, query: str) -> None:
     register_views(spark, Warehouse(settings.warehouse))
     rows: list[list[Any]] = [list(row) for row in spark.sql(query).collect()]
-    assert rows == sql.run(settings, query)["rows"]
-    assert spark.sql(query).columns == sql.run(settings, query)["columns"] or "count" in query
+    assert rows == sql.run(Context.of(settings), query)["rows"]
+    assert (
+        spark.sql(query).columns == sql.run(Context.of(settings), query)["columns"]
+        or "count" in query
+    )

@@ -10,6 +10,7 @@ import pytest
 import torch
 from transformers import TrainerCallback
 
+from jobs.context import Context
 from jobs.settings.model import Settings
 from jobs.steps import train
 from jobs.versions.trained import training_task
@@ -269,7 +270,7 @@ def test_checkpoints_of_other_settings_are_refused(movielens: Settings, tiny_enc
     other = train.training_settings(settings) | {"epochs": 9}
     (folder / "settings.json").write_text(json.dumps(other), "utf-8")
     with pytest.raises(InputError, match="holds a training with another `epochs`: remove it"):
-        train.run(settings)
+        train.run(Context.of(settings))
 
 
 def test_two_processes_give_what_one_gives_also_with_layers_shared(
@@ -281,7 +282,7 @@ def test_two_processes_give_what_one_gives_also_with_layers_shared(
     )
     curves = []
     for changed in ({}, {"processes": 2}, {"processes": 2, "sharding": True}):
-        version = train.run(settings.model_copy(update=changed))["model_version"]
+        version = train.run(Context.of(settings.model_copy(update=changed)))["model_version"]
         manifest = Path(settings.warehouse, "models", version, "model.json").read_text("utf-8")
         curves.append(json.loads(manifest)["learning_curve"])
     names = ("loss", "eval_validation", "eval_texts_alone")
@@ -298,7 +299,7 @@ def test_a_version_is_a_start_and_its_curve_is_told(movielens: Settings, tiny_en
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     settings = movielens.model_copy(update=QUICK | {"encoder": tiny_encoder})
-    first = train.run(settings)["model_version"]
+    first = train.run(Context.of(settings))["model_version"]
     folder = Path(settings.warehouse, "models", first)
     encoder = start_encoder(str(folder), 16)
     texts = json.loads((folder / "training" / "texts.json").read_text("utf-8"))

@@ -10,9 +10,10 @@ import pytest
 from toy_version import champion as toy_champion
 
 from jobs import cli
+from jobs.context import Context
 from jobs.settings.model import Settings
 from jobs.steps import active_learning, export, promote, train
-from jobs.versions import registry
+from jobs.versions.registry import CANDIDATE, CHAMPION
 from jobs.warehouse.dataset import read_dataset
 from jobs.warehouse.delta import Warehouse
 from jobs.warehouse.tables import ACTIVE_LEARNING, RUNS
@@ -44,18 +45,18 @@ def trained(ingested: Path, tmp_path_factory: pytest.TempPathFactory) -> Setting
     shutil.copytree(ingested, root)
     places = {"warehouse": str(root), "reports": str(root / "reports")}
     settings = Settings(**places).model_copy(update=QUICK)
-    train.run(settings)
+    train.run(Context.of(settings))
     return settings
 
 
 @pytest.fixture(scope="module")
 def exported(trained: Settings) -> Settings:
-    export.run(trained)
+    export.run(Context.of(trained))
     return trained
 
 
 def candidate(settings: Settings) -> Bundle:
-    return registry.candidate(settings)
+    return Context.of(settings).registry.candidate()
 
 
 def trained_bundle(settings: Settings) -> Bundle:
@@ -64,7 +65,7 @@ def trained_bundle(settings: Settings) -> Bundle:
         for folder in Path(settings.warehouse, "models").iterdir()
         if folder.is_dir() and "-" not in folder.name
     ]
-    return registry.candidate(settings, version)
+    return Context.of(settings).registry.candidate(version)
 
 
 def test_a_trained_version_says_what_it_is(trained: Settings) -> None:
@@ -79,7 +80,7 @@ def test_a_trained_version_says_what_it_is(trained: Settings) -> None:
 
 def test_training_again_is_done_already(trained: Settings) -> None:
     version = trained_bundle(trained).version
-    again = train.run(trained)
+    again = train.run(Context.of(trained))
     assert (again["model_version"], again["reused"]) == (version, True)
 
 
@@ -87,7 +88,7 @@ def test_the_same_inputs_give_the_same_bytes(trained: Settings, tmp_path: Path) 
     first = trained_bundle(trained)
     shutil.copytree(trained.warehouse, tmp_path / "w", ignore=shutil.ignore_patterns("models"))
     other = trained.model_copy(update={"warehouse": str(tmp_path / "w")})
-    train.run(other)
+    train.run(Context.of(other))
     again = candidate(other)
     assert again.version == first.version
     assert again.manifest.files == first.manifest.files
@@ -101,10 +102,10 @@ def test_a_killed_training_resumes(trained: Settings, tmp_path: Path) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("models.training.trainer.NdcgTrainer.evaluate", dying_after(2))
         with pytest.raises(KeyboardInterrupt):
-            train.run(other)
+            train.run(Context.of(other))
     [checkpoints] = (tmp_path / "w" / "models").glob("*.checkpoints")
     assert list(checkpoints.glob("checkpoint-*"))
-    train.run(other)
+    train.run(Context.of(other))
     again = candidate(other)
     for name in (FINE_TUNED_VECTORS, "training/towers.safetensors"):
         assert again.manifest.files[name] == first.manifest.files[name]
@@ -189,7 +190,7 @@ def test_a_trained_version_asks_for_labels_as_an_exported_one_does(
 ) -> None:
     settings = exported.model_copy(update={"label_pairs": 10, "reports": str(tmp_path)})
     for version in (candidate(exported).version, trained_bundle(exported).version):
-        assert active_learning.run(settings, version)["asked"] == 10
+        assert active_learning.run(Context.of(settings), version)["asked"] == 10
         rows = Warehouse(settings.warehouse).read(ACTIVE_LEARNING).to_pylist()
         assert {row["model_version"] for row in rows} == {version}
         assert all(row["uncertainty"] > 0.9 for row in rows)
@@ -216,10 +217,10 @@ def test_an_absurd_pruning_is_refused_by_the_gate(trained: Settings) -> None:
             "parity_tolerance": 0.01,
         }
     )
-    before = registry.version_of(trained, registry.CANDIDATE)
+    before = Context.of(trained).registry.version_of(CANDIDATE)
     with pytest.raises(InputError, match=r"parity gate: compression loses .*%(.|\n)*texts_alone"):
-        export.run(absurd)
-    assert registry.version_of(trained, registry.CANDIDATE) == before
+        export.run(Context.of(absurd))
+    assert Context.of(trained).registry.version_of(CANDIDATE) == before
     assert not list(Path(trained.warehouse, "models").glob("*.partial"))
 
 
@@ -231,10 +232,12 @@ def test_a_prefix_reaches_the_export_by_distillation_alone(
         | {"encoder": tiny_encoder, "tuning": "prefix", "vocabulary_margin": 0, "keep_width": 1.0}
         | {"reports": str(Path(movielens.warehouse, "reports"))}
     )
-    trained = train.run(settings)["model_version"]
+    trained = train.run(Context.of(settings))["model_version"]
     with pytest.raises(InputError, match="setting `distil_texts`: 0, but a prefix or adapters"):
-        export.run(settings.model_copy(update={"distil_texts": 0}))
-    bundle = registry.candidate(settings, export.run(settings)["model_version"])
+        export.run(Context.of(settings.model_copy(update={"distil_texts": 0})))
+    bundle = Context.of(settings).registry.candidate(
+        export.run(Context.of(settings))["model_version"]
+    )
     assert bundle.manifest.trained_version == trained
     assert bundle.manifest.metrics["parity_mean_cosine"] > 0.9
     names = {
@@ -245,28 +248,28 @@ def test_a_prefix_reaches_the_export_by_distillation_alone(
 
 def test_more_layers_than_there_are_is_an_error_that_names_the_setting(trained: Settings) -> None:
     with pytest.raises(InputError, match="setting `keep_layers`: 7, but the encoder has 6"):
-        export.run(trained.model_copy(update={"keep_layers": 7}))
+        export.run(Context.of(trained.model_copy(update={"keep_layers": 7})))
 
 
 def test_promotion_asks_for_an_evaluation_and_then_keeps_the_better(exported: Settings) -> None:
     version = candidate(exported).version
     with pytest.raises(InputError, match=f"version {version} has not been evaluated"):
-        promote.run(exported)
-    registry.log_metrics(exported, version, {promote.GATE_METRIC: 0.2})
-    assert promote.run(exported) == {
+        promote.run(Context.of(exported))
+    Context.of(exported).registry.log_metrics(version, {promote.GATE_METRIC: 0.2})
+    assert promote.run(Context.of(exported)) == {
         "champion": version,
         "before": None,
         "ndcg@10": 0.2,
         "ndcg@10 before": None,
     }
     worse = toy_champion(exported, ["1"], seed=7)
-    registry.set_alias(exported, registry.CHAMPION, version)
-    registry.log_metrics(exported, worse.version, {promote.GATE_METRIC: 0.19})
+    Context.of(exported).registry.set_alias(CHAMPION, version)
+    Context.of(exported).registry.log_metrics(worse.version, {promote.GATE_METRIC: 0.19})
     with pytest.raises(InputError, match="the champion stays"):
-        promote.run(exported, worse.version)
-    assert registry.version_of(exported, registry.CHAMPION) == version
+        promote.run(Context.of(exported), worse.version)
+    assert Context.of(exported).registry.version_of(CHAMPION) == version
     tolerant = exported.model_copy(update={"promote_tolerance": 0.1})
-    assert promote.run(tolerant, worse.version)["champion"] == worse.version
+    assert promote.run(Context.of(tolerant), worse.version)["champion"] == worse.version
     statuses = [
         (row["step"], row["status"])
         for row in Warehouse(exported.warehouse).read(RUNS).to_pylist()
@@ -278,7 +281,7 @@ def test_promotion_asks_for_an_evaluation_and_then_keeps_the_better(exported: Se
 
 def test_an_unexported_version_is_not_promoted(trained: Settings) -> None:
     with pytest.raises(InputError, match="is not exported: run `nightrank export` first"):
-        promote.run(trained, trained_bundle(trained).version)
+        promote.run(Context.of(trained), trained_bundle(trained).version)
 
 
 def test_models_lists_versions_with_their_aliases(

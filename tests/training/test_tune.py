@@ -20,6 +20,7 @@ from optuna.distributions import IntDistribution
 from optuna.trial import TrialState, create_trial
 
 from jobs.cli import main
+from jobs.context import Context
 from jobs.reports.search import write_tune_report
 from jobs.search.space import chosen, configured, search_space
 from jobs.search.study import CONFIGURED, ERROR, TimeIsUpError, TrialWatch, open_study
@@ -58,7 +59,7 @@ def tuned(ingested: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Set
     root = tmp_path_factory.mktemp("tuned") / "warehouse"
     shutil.copytree(ingested, root)
     settings = quick(root)
-    return settings, tune.run(settings)
+    return settings, tune.run(Context.of(settings))
 
 
 def trials_of(settings: Settings) -> list[optuna.trial.FrozenTrial]:
@@ -113,7 +114,7 @@ def test_a_search_leaves_no_version_behind(tuned: tuple[Settings, Any]) -> None:
 
 def test_a_finished_search_is_only_reported_again(tuned: tuple[Settings, Any]) -> None:
     settings, result = tuned
-    again = tune.run(settings)
+    again = tune.run(Context.of(settings))
     assert {**again, "seconds": 0} == {**result, "seconds": 0}
 
 
@@ -137,7 +138,7 @@ def test_a_killed_search_ends_as_the_undisturbed_one(
         process.send_signal(signal.SIGKILL)
         process.wait()
     assert trials_of(settings)[1].state == TrialState.RUNNING
-    result = tune.run(settings)
+    result = tune.run(Context.of(settings))
     states = [trial.state for trial in trials_of(settings)]
     assert states.count(TrialState.FAIL) == 1
     assert result["trials"] == tuned[1]["trials"]
@@ -199,14 +200,14 @@ def test_a_hopeless_or_late_training_is_stopped(
 def test_no_minutes_at_all_is_an_error_and_loses_no_trial(movielens: Settings) -> None:
     settings = quick(Path(movielens.warehouse), tune_minutes=1e-6)
     with pytest.raises(InputError, match=r"setting `tune_minutes`: 1e-06 minutes were used up"):
-        tune.run(settings)
+        tune.run(Context.of(settings))
     assert [trial.state for trial in trials_of(settings)] == [TrialState.WAITING]
 
 
 def test_a_trial_that_fails_leaves_the_others_alone(movielens: Settings) -> None:
     root = Path(movielens.warehouse)
     settings = quick(root, checkpointing=True, tuning="prefix", seed=1)
-    result = tune.run(settings)
+    result = tune.run(Context.of(settings))
     first, second = trials_of(settings)
     assert "setting `checkpointing`: a prefix" in first.user_attrs[ERROR]
     assert second.state == TrialState.COMPLETE
@@ -236,7 +237,7 @@ def test_a_file_that_is_no_study_is_refused(movielens: Settings) -> None:
     file.parent.mkdir()
     file.write_text("not SQLite at all" * 100)
     with pytest.raises(InputError, match=r"tune\.db can't be read as a search \(.*: move it away"):
-        tune.run(settings)
+        tune.run(Context.of(settings))
 
 
 def test_the_space_holds_what_is_configured_and_no_more_layers_than_there_are() -> None:
@@ -288,4 +289,4 @@ def test_what_cannot_be_compared_is_refused(
     tuned: tuple[Settings, Any], changed: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(InputError, match=message):
-        tune.run(tuned[0].model_copy(update=changed))
+        tune.run(Context.of(tuned[0].model_copy(update=changed)))
