@@ -21,7 +21,7 @@ from typing import Any
 
 from jobs.bench.robustness import under_noise
 from jobs.context import Context
-from jobs.reports.evaluation import table
+from jobs.reports.markdown import table
 from jobs.reports.plots import plot_labels
 from jobs.settings.model import Settings
 

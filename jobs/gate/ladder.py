@@ -7,17 +7,41 @@ encoding of the whole corpus each, and are left to the setting `compression_ladd
 """
 
 import os
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 from jobs.gate.parity import Gate
-from jobs.reports.compression import Rung
 from models.compression.onnx_export import export_encoder
 from models.compression.throughput import Encode, measure
 from models.data.arrays import Factors
 from models.network.encoder import TextEncoder
 from models.serving.bundle import ExportedEncoder
 from models.serving.text_vectors import TextVectors
+
+
+@dataclass(frozen=True)
+class Rung:
+    """One stage: the encoder's size, its speed, and its ranking by texts alone."""
+
+    name: str
+    size: int
+    texts_per_second: float
+    speedup: float
+    ndcg: float
+    overlap: float
+
+    def row(self) -> dict[str, Any]:
+        """Return the rung by the names of `compression.json`."""
+        return {
+            "name": self.name,
+            "bytes": self.size,
+            "texts_per_second": round(self.texts_per_second, 1),
+            "speedup": round(self.speedup, 2),
+            "ndcg@10": self.ndcg,
+            "overlap@10": self.overlap,
+        }
 
 
 class Ladder:

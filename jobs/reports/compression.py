@@ -10,39 +10,16 @@ factors of their own, hardly any difference would be seen.
 import json
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from jobs.gate.ladder import Rung
 from jobs.gate.quantisation_choice import Numbers
-from jobs.reports.evaluation import table
+from jobs.reports.markdown import table
 from jobs.reports.plots import plot_ladder
 from models.evaluation.parity import Parity
 
 JSON_NAME, PAGE_NAME, PLOT_NAME = "compression.json", "compression.md", "compression.png"
-
-
-@dataclass(frozen=True)
-class Rung:
-    """One stage: the encoder's size, its speed, and its ranking by texts alone."""
-
-    name: str
-    size: int
-    texts_per_second: float
-    speedup: float
-    ndcg: float
-    overlap: float
-
-    def row(self) -> dict[str, Any]:
-        """Return the rung by the names of `compression.json`."""
-        return {
-            "name": self.name,
-            "bytes": self.size,
-            "texts_per_second": round(self.texts_per_second, 1),
-            "speedup": round(self.speedup, 2),
-            "ndcg@10": self.ndcg,
-            "overlap@10": self.overlap,
-        }
 
 
 def write_compression(

@@ -14,6 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from jobs.reports.markdown import table
 from jobs.reports.plots import plot_learning_curve, plot_models, plot_reliability, plot_slices
 
 JSON_NAME, PAGE_NAME = "evaluation.json", "evaluation.md"
@@ -164,13 +165,3 @@ def _chosen(chosen: dict[str, dict[str, float]]) -> Iterable[str]:
         yield f"{model}: " + ", ".join(
             f"{name.replace('_', ' ')} {value:g}" for name, value in values.items()
         )
-
-
-def table(header: list[str], rows: list[list[str]]) -> str:
-    """Return a Markdown table, all columns but the first to the right."""
-
-    def line(cells: Iterable[str]) -> str:
-        return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
-
-    rule = line(["---", *("---:" for _ in header[1:])])
-    return "\n".join([line(header), rule, *(line(row) for row in rows)])
