@@ -25,7 +25,7 @@ from jobs.settings.model import Settings
 from jobs.sources.movielens import MovieLens100k
 from models.data.arrays import Rows
 from models.data.texts import item_text, length_buckets
-from models.network.adaptation import adapt
+from models.network.adaptation.choice import adapt
 from models.network.encoder import TextEncoder
 from models.network.loading import load_language_model
 from models.network.losses import distillation_loss

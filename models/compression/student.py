@@ -19,7 +19,7 @@ from models.data.arrays import Factors
 from models.data.matrices import pad_histories
 from models.errors import InputError
 from models.evaluation.question import Question
-from models.network.adaptation import unwrap, wrapped
+from models.network.adaptation.wrapping import unwrap, wrapped
 from models.network.encoder import TextEncoder
 from models.network.towers import TwoTowers
 from models.serving.bundle import Bundle
@@ -40,7 +40,7 @@ def stages(
     Raises InputError where there is such a thing and no distillation.
     """
     bare = encoder
-    if any(wrapped(encoder)):
+    if wrapped(encoder):
         if not options.distil_texts:
             raise InputError(
                 "setting `distil_texts`: 0, but a prefix or adapters can't be merged into the "

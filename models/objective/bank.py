@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from models.data.arrays import Factors, Rows
 from models.data.texts import length_buckets
-from models.network.adaptation import Adaptation
+from models.network.adaptation.method import Adaptation
 from models.network.losses import (
     LossMix,
     Ranking,

@@ -1,6 +1,6 @@
 """The fine-tune put together from its options: the model under its losses, and the loop around it.
 
-Each method has a seam of its own: what learns (`adaptation.py`), a loss (`losses.py`), a penalty
+Each method has a seam of its own: what learns (`adaptation/`), a loss (`losses.py`), a penalty
 (`regularisers.py`), the objective of a step (`adversarial.py`), varied texts (`augmentation.py`),
 more labels (`pseudo_labels.py`), something beside the loop (`callbacks.py`).
 """
@@ -18,7 +18,9 @@ from transformers import EarlyStoppingCallback, PrinterCallback, TrainerCallback
 from models.data.augmentation import PARAPHRASE, chosen_ways, variants
 from models.data.interactions import Interactions
 from models.errors import InputError
-from models.network.adaptation import Adaptation, PrefixedLayer, adapt
+from models.network.adaptation.choice import adapt
+from models.network.adaptation.method import Adaptation
+from models.network.adaptation.prefix import PrefixedLayer
 from models.network.encoder import TextEncoder
 from models.network.loading import load_language_model
 from models.network.losses import (

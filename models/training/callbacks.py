@@ -8,7 +8,7 @@ from typing import Any
 from torch.utils.tensorboard import SummaryWriter
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from models.network.adaptation import Adaptation
+from models.network.adaptation.method import Adaptation
 
 _log = logging.getLogger("nightrank.train")
 

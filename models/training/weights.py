@@ -10,7 +10,8 @@ from safetensors.torch import load_file, save_file
 from models.data.attributes import AttributeColumns
 from models.errors import InputError
 from models.factors.start import Start
-from models.network.adaptation import UNMERGED, adapt, wrapped
+from models.network.adaptation.choice import UNMERGED, adapt
+from models.network.adaptation.wrapping import wrapped
 from models.network.encoder import TextEncoder
 from models.network.loading import load_language_model
 from models.network.towers import TwoTowers
@@ -80,7 +81,7 @@ def start_encoder(name: str, max_tokens: int) -> TextEncoder:
     if not (Path(name) / MANIFEST).exists():
         return TextEncoder(*load_language_model(name), max_tokens)
     encoder = load_encoder(open_bundle(Path(name)))
-    if any(wrapped(encoder)):
+    if wrapped(encoder):
         raise InputError(
             f"setting `encoder`: version {name} has a prefix or adapters, which can't be tuned "
             "further"

@@ -8,7 +8,9 @@ import torch
 from transformers import TrainerControl, TrainerState, TrainingArguments
 
 from models.errors import InputError
-from models.network.adaptation import Adaptation, adapt, unwrap, wrapped
+from models.network.adaptation.choice import adapt
+from models.network.adaptation.method import Adaptation
+from models.network.adaptation.wrapping import unwrap, wrapped
 from models.network.encoder import TextEncoder
 from models.network.loading import layers_of, load_language_model
 

@@ -19,7 +19,7 @@ from jobs.warehouse.delta import Warehouse
 from models.data.attributes import AttributeColumns
 from models.data.splits import make_split, thinned
 from models.errors import InputError
-from models.network.adaptation import adapt
+from models.network.adaptation.choice import adapt
 from models.network.encoder import TextEncoder
 from models.network.retention import likeness, retention
 from models.objective.bank import TextBank

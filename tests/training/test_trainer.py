@@ -5,7 +5,7 @@ from pathlib import Path
 import torch
 from transformers import TrainerControl, TrainerState, TrainingArguments
 
-from models.network.adaptation import adapt
+from models.network.adaptation.choice import adapt
 from models.network.encoder import TextEncoder
 from models.network.loading import load_language_model
 from models.objective.bank import TextBank
