@@ -13,7 +13,6 @@ Trade-off: small sizes by default, so that it ends within some minutes on a lapt
 
 import argparse
 import json
-import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -26,6 +25,7 @@ from jobs.bench import peers, spark
 from jobs.bench.memory import PeakMemory
 from jobs.bench.peers import DIM, K, Race, Run
 from jobs.reports.plots import plot_speed
+from models.processors import usable_cores
 
 SIZES = ("2000x2000", "10000x10000", "20000x20000")
 ROUNDS, ONCE_SECONDS = 3, 60.0
@@ -65,7 +65,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("--only", nargs="+", default=list(CONTENDERS), choices=CONTENDERS)
     parser.add_argument("--rounds", default=ROUNDS, type=int)
-    parser.add_argument("--threads", default=len(os.sched_getaffinity(0)), type=int)
+    parser.add_argument("--threads", default=usable_cores(), type=int)
     chosen = parser.parse_args(arguments)
     rows: list[Row] = []
     notes: list[str] = []

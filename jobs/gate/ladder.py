@@ -6,7 +6,6 @@ Trade-off: the first and the last rung are always measured; those between cost a
 encoding of the whole corpus each, and are left to the setting `compression_ladder`.
 """
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -17,6 +16,7 @@ from models.compression.onnx_export import export_encoder
 from models.compression.throughput import Encode, measure
 from models.data.arrays import Factors
 from models.network.encoder import TextEncoder
+from models.processors import usable_cores
 from models.serving.bundle import ExportedEncoder
 from models.serving.text_vectors import TextVectors
 
@@ -48,7 +48,7 @@ class Ladder:
     """Collects encoders and their vectors [t, w] of `texts`, then measures them."""
 
     def __init__(self, gate: Gate, texts: list[str]) -> None:
-        self.threads = os.cpu_count() or 1
+        self.threads = usable_cores()
         self.gate = gate
         self._texts = texts
         self._encoders: dict[str, Encode] = {}

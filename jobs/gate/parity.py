@@ -6,7 +6,6 @@
 """
 
 import json
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -23,6 +22,7 @@ from models.evaluation.question import Question, Scorer, ask
 from models.evaluation.texts_alone import probe_trial, scorers_by_text, withheld_items
 from models.evaluation.variants import open_variant
 from models.network.towers import TwoTowers
+from models.processors import usable_cores
 from models.serving.bundle import ATTRIBUTES, FINE_TUNED_VECTORS, TEXTS, Bundle
 
 BY_TEXT = "texts_alone"
@@ -71,7 +71,7 @@ class Gate:
 
     def __init__(self, trials: Trials, bundle: Bundle, towers: TwoTowers) -> None:
         self._trials = trials
-        self._threads = os.cpu_count() or 1
+        self._threads = usable_cores()
         self._by_text = scorers_of_trials(trials, bundle, towers, trials.vectors)
 
     def by_text(self, vectors: Factors) -> Agreement | None:
@@ -117,7 +117,7 @@ def scorers_of_trials(
         vectors,
         trials.rows,
         withheld_items(known, trials.seed),
-        os.cpu_count() or 1,
+        usable_cores(),
     )
 
 

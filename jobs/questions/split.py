@@ -1,7 +1,6 @@
 """One split of the evaluation: the baselines, the versions that may answer it, their standings."""
 
 import logging
-import os
 from typing import Any
 
 from jobs.questions.als import implicit_als
@@ -17,6 +16,7 @@ from models.evaluation.contender import Contender
 from models.evaluation.question import Question, ask
 from models.evaluation.standings import standings
 from models.evaluation.variants import open_variant, stored_vectors
+from models.processors import usable_cores
 from models.serving.bundle import PRETRAINED_VECTORS, Bundle
 
 LOGGER = logging.getLogger(__name__)
@@ -62,7 +62,7 @@ def _versions(
     if not versions:
         LOGGER.warning("no version was trained for split %s: baselines only", split.name)
         return {}
-    threads = os.cpu_count() or 1
+    threads = usable_cores()
     found = {}
     for name in VARIANTS:
         opened = [

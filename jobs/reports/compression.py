@@ -8,7 +8,6 @@ factors of their own, hardly any difference would be seen.
 """
 
 import json
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from jobs.gate.quantisation_choice import Numbers
 from jobs.reports.markdown import table
 from jobs.reports.plots import plot_ladder
 from models.evaluation.parity import Parity
+from models.processors import usable_cores
 
 JSON_NAME, PAGE_NAME, PLOT_NAME = "compression.json", "compression.md", "compression.png"
 
@@ -55,7 +55,7 @@ def _sections(
         for row in rows
     ]
     how = (
-        f"Model version: `{version}`. Speed: one text at a time, {os.cpu_count()} threads, tokens "
+        f"Model version: `{version}`. Speed: one text at a time, {usable_cores()} threads, tokens "
         "included; `fine tuned` is PyTorch in eager mode. NDCG@10 and overlap: a fifth of the "
         "known items, ranked for validation by their texts alone."
     )

@@ -24,6 +24,7 @@ from pyspark.sql import SparkSession
 from jobs.settings.model import Settings
 from jobs.spark.java import DEPENDENCIES, java_home
 from models.errors import InputError
+from models.processors import usable_cores
 
 LOOPBACK = "127.0.0.1"
 JARS = DEPENDENCIES / "jars"
@@ -90,7 +91,7 @@ def cores(master: str) -> int:
     """Return the number of tasks that the `master` runs at once: 1 to n for a local one."""
     found = re.fullmatch(r"local(?:\[(\d+|\*)(?:,\d+)?\])?", master)
     if found is None or found[1] == "*":
-        return len(os.sched_getaffinity(0))
+        return usable_cores()
     return int(found[1] or 1)
 
 

@@ -12,7 +12,6 @@ Trade-off: the staged table is locked from start to end, so that a lost run fenc
 """
 
 import datetime as dt
-import os
 import tempfile
 import time
 from pathlib import Path
@@ -35,6 +34,7 @@ from jobs.warehouse.tables import INTERACTIONS, ITEMS, RECOMMENDATIONS_STAGED, U
 from jobs.warehouse.views import connect
 from models.data.interactions import Catalogue
 from models.data.texts import item_texts
+from models.processors import usable_cores
 from models.serving.bundle import Bundle
 from models.serving.night import NightPlan, block_items, prepare, usable_device
 
@@ -96,7 +96,7 @@ def _prepare(
     warehouse: Warehouse, bundle: Bundle, catalogue: Catalogue, kept: Kept | None, folder: Path
 ) -> int:
     """Write the night's arrays to `folder`; return how many texts had to be encoded."""
-    threads = len(os.sched_getaffinity(0))
+    threads = usable_cores()
     vectors, encoded = text_vectors(warehouse, bundle, item_texts(catalogue), threads)
     prepare(bundle, catalogue, vectors, kept.entering if kept else (), folder, threads)
     write_item_ids(folder, catalogue.item_ids)

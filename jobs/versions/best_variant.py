@@ -6,7 +6,6 @@ Trade-off: a version that isn't exported gets its towers in a folder that is gon
 knows only the texts of its training.
 """
 
-import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,6 +14,7 @@ from tempfile import TemporaryDirectory
 
 from models.data.interactions import Catalogue
 from models.evaluation.variants import Variant, open_variant
+from models.processors import usable_cores
 from models.serving.bundle import Bundle, write_manifest
 
 
@@ -24,7 +24,7 @@ def best_variant(bundle: Bundle, catalogue: Catalogue) -> Iterator[Variant]:
 
     Raises InputError where a fine-tuned one was not trained with a text.
     """
-    threads = os.cpu_count() or 1
+    threads = usable_cores()
     if bundle.exported:
         yield open_variant(bundle, "shipped", catalogue, threads)
         return

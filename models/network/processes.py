@@ -22,6 +22,7 @@ from torch.multiprocessing.spawn import ProcessRaisedException, start_processes
 
 from models.data.arrays import Rows
 from models.errors import InputError
+from models.processors import usable_cores
 
 _USERS = ("profiles", "items", "ages", "taken", "user_levels")
 _TARGETS, _PAIRS = ("target_users", "target_places"), ("pair_users", "pair_places", "labels",
@@ -129,7 +130,7 @@ def _process(
         "MASTER_ADDR": "127.0.0.1",
         "MASTER_PORT": str(port),
     }
-    torch.set_num_threads(max(1, len(os.sched_getaffinity(0)) // count))
+    torch.set_num_threads(max(1, usable_cores() // count))
     if torch.cuda.is_available():
         torch.cuda.set_device(number)
     dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")

@@ -11,6 +11,7 @@ from pyspark.sql import SparkSession
 from jobs.settings.model import Settings
 from jobs.spark import session as module
 from models.errors import InputError
+from models.processors import usable_cores
 
 
 def test_a_table_is_written_and_read_back(spark: SparkSession, tmp_path: Path) -> None:
@@ -67,7 +68,7 @@ def test_a_session_that_lacks_delta_is_refused(spark: SparkSession) -> None:
     [("local", 1), ("local[3]", 3), ("local[4,2]", 4), ("local[*]", None), ("local[*,2]", None)],
 )
 def test_cores_of_a_local_master(master: str, expected: int | None) -> None:
-    assert module.cores(master) == (expected or len(os.sched_getaffinity(0)))
+    assert module.cores(master) == (expected or usable_cores())
 
 
 def test_missing_jars_are_named(tmp_path: Path) -> None:
