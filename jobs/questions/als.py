@@ -3,7 +3,9 @@
 - Positives become rows (user, item, 1); one partition for each core of the session.
 - The factors come back as arrays; users and items without positives have zeros.
 
-Trade-off: needs a JVM; `evaluate` starts it only where ALS or what is built on it is asked for.
+Trade-off: needs a JVM, where `models.factors.als` would fit as well: the baseline is what people
+run today, down to its random start. `evaluate` starts it only where ALS or what is built on it is
+asked for.
 """
 
 from dataclasses import dataclass
@@ -14,12 +16,7 @@ import pandas as pd
 from pyspark.ml.recommendation import ALS, ALSModel
 from pyspark.sql import DataFrame, SparkSession
 
-from models.baselines.factorisation import (
-    ALS_CONFIDENCE,
-    ALS_ITERATIONS,
-    ALS_RANK,
-    ALS_REGULARISATION,
-)
+from models.baselines.factorisation import SPARK_ALS
 from models.data.arrays import Factors
 from models.data.interactions import Interactions
 
@@ -52,10 +49,10 @@ def implicit_als(spark: SparkSession, train: Interactions, seed: int) -> AlsFact
 
 def _fitted(ratings: DataFrame, blocks: int, seed: int) -> ALSModel:
     return ALS(
-        rank=ALS_RANK,
-        maxIter=ALS_ITERATIONS,
-        regParam=ALS_REGULARISATION,
-        alpha=ALS_CONFIDENCE,
+        rank=SPARK_ALS.rank,
+        maxIter=SPARK_ALS.rounds,
+        regParam=SPARK_ALS.penalty,
+        alpha=SPARK_ALS.confidence,
         implicitPrefs=True,
         numUserBlocks=blocks,
         numItemBlocks=blocks,
@@ -66,6 +63,6 @@ def _fitted(ratings: DataFrame, blocks: int, seed: int) -> ALSModel:
 
 def _dense(factors: DataFrame, count: int) -> Factors:
     found = factors.toPandas()
-    dense = np.zeros((count, ALS_RANK), dtype=np.float32)
+    dense = np.zeros((count, SPARK_ALS.rank), dtype=np.float32)
     dense[found["id"].to_numpy()] = np.stack(found["features"].tolist())
     return dense

@@ -1,9 +1,8 @@
 """EASE and the closed form that adds time to it.
 
-- EASE (Steck, WWW 2019): the item-to-item weights B that rebuild the matrix of positives X best
-  under a ridge penalty and a zero diagonal: with P = (X'X + penalty)^-1, B = I - P / diag(P).
-- With fewer users than items the inverse is taken over users: P = (I - X'KX) / penalty with
-  K = (XX' + penalty)^-1 (Woodbury), so that its cost follows the smaller side.
+- EASE as `models.factors.ease` solves it, in double precision and without content. With fewer
+  users than items the scores are taken through the users, without the item-to-item matrix, so that
+  the candidates for the penalty can stand in memory side by side.
 - Closed form: EASE's scores of a history that fades, .3 + .5^(age / 10), plus those of forward
   transitions (what others had within 7 positives after an item, from items that fade as
   .5^(age / 2)), both standardised for each user.
@@ -12,13 +11,14 @@ Trade-off: dense over the smaller side: 10,000 users and as many items take 800 
 """
 
 import numpy as np
-from numpy.typing import NDArray
-from scipy import linalg, sparse
+from scipy import sparse
 
 from models.data.arrays import Numbers, Scores
 from models.data.interactions import History, Interactions
 from models.data.matrices import history_matrix, user_item_matrix
 from models.evaluation.question import standardised
+from models.factors.ease import solved_over_rows, weights_over_items
+from models.factors.transitions import follow_counts
 
 PENALTIES = (100.0, 200.0, 400.0, 800.0, 1600.0, 3200.0)
 TRANSITION_SHARES = (0.2, 0.4, 0.8)
@@ -39,15 +39,13 @@ class Ease:
         matrix = user_item_matrix(train)
         self._n_items = train.n_items
         self._over_users = train.n_users < train.n_items
-        gram = matrix @ matrix.T if self._over_users else matrix.T @ matrix
-        inverse = linalg.inv(gram.toarray() + penalty * np.eye(gram.shape[0]), assume_a="pos")
         if self._over_users:
+            gram = (matrix @ matrix.T).toarray()
             self._matrix = matrix
-            self._rebuild: NDArray[np.float64] = (matrix.T @ inverse).T
+            self._rebuild = solved_over_rows(matrix.toarray(), gram, penalty)
             self._left_over = 1.0 - (matrix * self._rebuild).sum(axis=0)
         else:
-            self._weights: NDArray[np.float64] = inverse / -np.diag(inverse)
-            np.fill_diagonal(self._weights, 0.0)
+            self._weights = weights_over_items((matrix.T @ matrix).toarray(), penalty)
 
     def apply(self, histories: sparse.csr_array) -> Numbers:
         """Return the scores [u, n] of weighted histories [u, n]."""
@@ -82,17 +80,10 @@ class ClosedForm:
 def transitions(train: Interactions) -> sparse.csr_array:
     """Return [n, n]: how often the column followed the row within 7 positives of one user.
 
-    Counts are divided by the geometric mean of both items' popularity.
+    Counts are divided by the geometric mean of both items' popularity, where the model's own
+    transitions also look back and damp less (`models.factors.transitions`): the published figures
+    of this baseline are those of its own constants.
     """
-    order = np.lexsort((train.time, train.user))
-    user, item = train.user[order], train.item[order]
-    steps = range(1, min(WINDOW, len(user) - 1) + 1)
-    pairs = [
-        np.stack([item[:-step], item[step:]])[:, user[:-step] == user[step:]] for step in steps
-    ]
-    shape = (train.n_items, train.n_items)
-    before, after = np.concatenate(pairs, axis=1) if pairs else np.empty((2, 0), dtype=np.int64)
-    counts = sparse.csr_array((np.ones(len(before)), (before, after)), shape=shape)
     popularity = np.maximum(np.bincount(train.item, minlength=train.n_items), 1)
     scale = sparse.diags_array(1.0 / np.sqrt(popularity))
-    return sparse.csr_array(scale @ counts @ scale)
+    return sparse.csr_array(scale @ follow_counts(train, WINDOW) @ scale)

@@ -16,14 +16,14 @@ from numpy.typing import NDArray
 from models.data.arrays import Numbers, Scores
 from models.data.interactions import History, Interactions
 from models.data.matrices import history_matrix
+from models.factors.als import AlsOptions, solved_rows
 
 AnyFactors = NDArray[np.floating]
 
-# Spark's defaults, but for the rank and the rounds
 RIDGE_PENALTIES = (0.1, 0.3, 1.0, 3.0, 10.0, 30.0)
 
-ALS_RANK, ALS_ITERATIONS = 32, 15
-ALS_CONFIDENCE, ALS_REGULARISATION = 1.0, 0.1
+# Spark's defaults, but for the rank and the rounds
+SPARK_ALS = AlsOptions(rank=32, confidence=1.0, penalty=0.1, rounds=15, penalty_by_count=True)
 
 
 class FoldedIn:
@@ -38,15 +38,8 @@ class FoldedIn:
 
     def users(self, histories: list[History]) -> Numbers:
         """Return the user factors [u, d]; zeros where the history is empty."""
-        items, width = self._items, self._items.shape[1]
-        has = history_matrix(histories, len(items))
-        outer = (items[:, :, None] * items[:, None, :]).reshape(len(items), -1)
-        systems = ALS_CONFIDENCE * (has @ outer).reshape(-1, width, width)
-        systems += items.T @ items
-        count = np.maximum(has.sum(axis=1), 1.0)
-        systems += (ALS_REGULARISATION * count)[:, None, None] * np.eye(width)
-        wanted = (1.0 + ALS_CONFIDENCE) * (has @ items)
-        return np.asarray(np.linalg.solve(systems, wanted[:, :, None])[:, :, 0])
+        has = history_matrix(histories, len(self._items))
+        return solved_rows(has, self._items, SPARK_ALS)
 
     def score(self, histories: list[History], _profiles: list[str]) -> Scores:
         """Score users by the dot product of their factors with the items'."""

@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
 
 from models.errors import InputError
-from models.factors.start import Block, Popularity
+from models.factors.blocks import Block
+from models.factors.popularity import Popularity
 
 Value = str | int | float | bool
 T = TypeVar("T")

@@ -1,32 +1,18 @@
-"""The closed-form blocks: low rank, whitening, and lists whose answer is visible by eye."""
+"""The start as a whole: lists whose answer is visible by eye."""
 
 import numpy as np
+import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
-from scipy import sparse
+from two_tastes import N_ITEMS, start_of, two_tastes
 
 from models.data.arrays import Factors
-from models.data.interactions import History, Interactions
+from models.data.interactions import History
 from models.data.matrices import pad_histories
-from models.factors.start import Start, collaborative_start, low_rank, transitions, whiten
+from models.factors.blocks import Evidence
+from models.factors.start import BLOCKS, Start, block_sizes
 from models.network.towers import UserTower
-
-N_ITEMS = 12
-
-
-def two_tastes(users: int = 24) -> Interactions:
-    """Even users like items 0 to 5, one after the other; odd users like items 6 to 11."""
-    rows = [(u, (u % 2) * 6 + (u // 2 + i) % 6, i) for u in range(users) for i in range(5)]
-    user, item, time = (np.array(column, dtype=np.int64) for column in zip(*rows, strict=True))
-    return Interactions(user, item, np.full(len(user), 5.0), time * 86400.0, users, N_ITEMS)
-
-
-def start_of(interactions: Interactions) -> Start:
-    random = np.random.default_rng(0)
-    content = sparse.csr_array(random.standard_normal((N_ITEMS, 4)).astype(np.float32))
-    profiles = random.standard_normal((interactions.n_users, 3)).astype(np.float32)
-    return collaborative_start(interactions, content, profiles, factors=24)
 
 
 def scores(start: Start, items: list[int]) -> Factors:
@@ -64,14 +50,6 @@ def test_every_blocks_ranking_factors_are_white() -> None:
         place += block.size
 
 
-def test_transitions_point_forward() -> None:
-    pair = Interactions(
-        np.array([0, 0]), np.array([0, 1]), np.full(2, 5.0), np.array([1.0, 2.0]), 1, 2
-    )
-    matrix = transitions(pair, np.zeros(2)).toarray()
-    np.testing.assert_allclose(matrix, [[0.0, 1.0], [0.3, 0.0]])
-
-
 def test_items_that_nobody_liked_are_not_known() -> None:
     interactions = two_tastes()
     start = start_of(interactions.take(interactions.item != 7))
@@ -79,25 +57,19 @@ def test_items_that_nobody_liked_are_not_known() -> None:
     assert start.known.sum() == N_ITEMS - 1
 
 
-@settings(max_examples=25, deadline=None)
-@given(st.integers(2, 9), st.integers(1, 9), st.integers(0, 2**32 - 1))
-def test_low_rank_is_exact_where_the_rank_suffices(n: int, rank: int, seed: int) -> None:
-    random = np.random.default_rng(seed)
-    true_rank = min(rank, n)
-    left, right = random.standard_normal((2, n, true_rank))
-    matrix = (left @ right.T).astype(np.float32)
-    history, ranking = low_rank(matrix, rank)
-    assert history.shape == ranking.shape == (n, rank)
-    np.testing.assert_allclose(history @ ranking.T, matrix, atol=1e-3 * max(1.0, abs(matrix).max()))
+@given(st.integers(16, 4096), st.integers(0, 96))
+def test_the_blocks_fill_all_dimensions(factors: int, topics: int) -> None:
+    evidence = Evidence(two_tastes(), np.zeros((N_ITEMS, min(topics, factors // 5)), np.float32))
+    sizes = block_sizes(BLOCKS, factors, evidence)
+    assert sum(sizes) == factors
+    assert min(sizes) >= 0
 
 
-@settings(max_examples=25, deadline=None)
-@given(st.integers(4, 20), st.integers(1, 3), st.integers(0, 2**32 - 1))
-def test_whitening_changes_scores_by_a_constant_for_each_user(n: int, r: int, seed: int) -> None:
-    random = np.random.default_rng(seed)
-    history = random.standard_normal((5, r)).astype(np.float32)
-    ranking = (random.standard_normal((n, r)) + 3.0).astype(np.float32)
-    turned_history, turned = whiten(history, ranking)
-    before, after = history @ ranking.T, turned_history @ turned.T
-    difference = before - after
-    np.testing.assert_allclose(difference - difference[:, :1], 0.0, atol=2e-3)
+def test_blocks_that_leave_dimensions_free_or_take_too_many_are_named() -> None:
+    evidence = Evidence(two_tastes(), np.zeros((N_ITEMS, 20), np.float32))
+    with pytest.raises(ValueError, match=r"'liked together': 11, 'factors': 3.* don't fill 24"):
+        block_sizes(
+            [block for block in BLOCKS if block.name in ("liked together", "factors")], 24, evidence
+        )
+    with pytest.raises(ValueError, match=r"'alike': 20.* don't fill 24"):
+        block_sizes(BLOCKS, 24, evidence)

@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from models.errors import InputError
-from models.factors.start import Block, Popularity
+from models.factors.blocks import Block
+from models.factors.popularity import Popularity
 from models.serving.manifest import EncoderFacts, FileFacts, Manifest, TrainedWith
 
 FILE = Path("models/v1/model.json")
@@ -52,7 +53,9 @@ manifests = st.builds(
     tables=st.dictionaries(names, whole),
     item_ids=st.lists(names),
     rated_item_ids=st.lists(names),
-    blocks=st.lists(st.builds(Block, names, whole, *[numbers] * 4), max_size=3).map(tuple),
+    blocks=st.lists(st.builds(Block, *[numbers] * 4, name=names, size=whole), max_size=3).map(
+        tuple
+    ),
     popularity=st.builds(Popularity, *[numbers] * 4, st.tuples(*[numbers] * 4)),
     encoder=st.builds(EncoderFacts, max_tokens=whole, text_dim=whole),
     history_length=whole,

@@ -20,7 +20,9 @@ from jobs.settings.model import Settings
 from jobs.versions.registry import CHAMPION
 from models.compression.onnx_export import export_towers
 from models.data.attributes import AttributeColumns
-from models.factors.start import POPULARITY_SIZE, Block, Popularity, Start
+from models.factors.blocks import Block
+from models.factors.popularity import POPULARITY_SIZE, Popularity
+from models.factors.start import Start
 from models.network.towers import TwoTowers
 from models.serving.bundle import (
     ATTRIBUTE_FACTORS,
@@ -39,7 +41,10 @@ from models.serving.ranker_graph import build_ranker
 
 WIDTH, HISTORY, PROFILE = 6, 8, 2
 RANKING = HISTORY + PROFILE + POPULARITY_SIZE
-BLOCKS = (Block("long", 5, 0.2, 5.0, 1.0, 1.0), Block("short", 3, 0.0, 2.0, 0.5, 0.1))
+BLOCKS = (
+    Block(0.2, 5.0, 1.0, 1.0, name="long", size=5),
+    Block(0.0, 2.0, 0.5, 0.1, name="short", size=3),
+)
 WORDS = ["[UNK]", "[CLS]", "of", "the", "drama", "comedy", "action", "doctor", "student", "writer"]
 
 
