@@ -13,7 +13,7 @@ RUN useradd --uid 50000 --create-home airflow \
     && install -d -o airflow /opt/nightrank /opt/airflow /opt/airflow/logs /opt/warehouse
 USER 50000
 WORKDIR /opt/nightrank
-COPY --chown=airflow pyproject.toml requirements.lock ./
+COPY --chown=airflow pyproject.toml requirements.lock README.md LICENSE ./
 COPY --chown=airflow scripts scripts
 COPY --chown=airflow jobs jobs
 COPY --chown=airflow models models

@@ -15,7 +15,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import optimize, sparse, special
+from scipy import sparse, special
+from sklearn.linear_model import LogisticRegression
 
 from models.data.arrays import Factors, Mask, Numbers, Rows, Scores
 from models.data.interactions import History, Interactions, histories
@@ -153,24 +154,31 @@ def liking(
 
 
 def fit_logistic(columns: Numbers, labels: Mask) -> Numbers:
-    """Return the coefficients [f] of a logistic regression, lightly penalised."""
-    signs = np.where(labels, 1.0, -1.0)
+    """Return the coefficients [f] of a logistic regression, lightly penalised.
 
-    def loss(coefficients: Numbers) -> tuple[float, Numbers]:
-        margins = signs * (columns @ coefficients)
-        value = -special.log_expit(margins).mean() + PENALTY * (coefficients**2).sum()
-        pull = signs * special.expit(-margins) / len(signs)
-        return float(value), -(columns.T @ pull) + 2 * PENALTY * coefficients
-
-    found = optimize.minimize(loss, np.zeros(columns.shape[1]), jac=True, method="L-BFGS-B")
-    return np.asarray(found.x, dtype=np.float64)
+    The first of the `columns` [m, f] is one. The coefficients minimise the mean log loss +
+    `PENALTY` * their squared length; scikit-learn's C weighs the sum of the losses against half
+    that length. Where all labels are alike, only the intercept differs from 0.
+    """
+    if labels.all() or not labels.any():
+        intercept = special.logit(_share(labels))
+        return np.array([intercept, *np.zeros(columns.shape[1] - 1)])
+    model = LogisticRegression(
+        C=1 / (2 * len(labels) * PENALTY), fit_intercept=False, solver="newton-cholesky", tol=1e-8
+    )
+    return np.asarray(model.fit(columns, labels).coef_[0], dtype=np.float64)
 
 
 def group_levels(group: Rows, likes: Mask, n_groups: int) -> tuple[Factors, Mask]:
     """Return each group's log-odds of liking beyond the average [n], and which has ratings [n]."""
-    share = float(np.clip(likes.mean(), 0.01, 0.99)) if len(likes) else 0.5
+    share = _share(likes)
     liked = np.bincount(group, likes, minlength=n_groups)
     rated = np.bincount(group, minlength=n_groups)
     odds = (liked + PRIOR_RATINGS * share) / (rated - liked + PRIOR_RATINGS * (1.0 - share))
     levels = np.log(odds) - special.logit(share)
     return levels.astype(np.float32), rated > 0
+
+
+def _share(likes: Mask) -> float:
+    """Return the share of likes [m], kept between .01 and .99; a half where there are none."""
+    return float(np.clip(likes.mean(), 0.01, 0.99)) if len(likes) else 0.5

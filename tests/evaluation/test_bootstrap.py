@@ -29,3 +29,7 @@ def test_blocks_draw_what_one_block_draws(monkeypatch: pytest.MonkeyPatch) -> No
 def test_unpaired_arrays_are_refused() -> None:
     with pytest.raises(ValueError, match="equally long"):
         bootstrap_interval(np.zeros(3), np.zeros(2), 100)
+
+
+def test_a_single_user_has_an_interval_of_one_point() -> None:
+    assert bootstrap_interval(np.array([0.5]), np.array([0.25]), 100) == (0.25, 0.25, 0.25)

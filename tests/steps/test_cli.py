@@ -1,4 +1,4 @@
-"""The command line: the contract's verbs, exit codes, and what README tells people to type."""
+"""The command line: the contract's verbs, exit codes, and what the pages tell people to type."""
 
 import json
 import re
@@ -10,6 +10,8 @@ import pytest
 from jobs.cli import cli, main
 
 PROJECT = Path(__file__).parents[2]
+README = PROJECT / "README.md"
+PAGES = sorted([*PROJECT.glob("*.md"), *PROJECT.glob("docs/**/*.md")])
 VERBS = {
     *("ingest", "train", "export", "evaluate", "promote", "score", "publish", "rollback"),
     *("maintain", "tune", "active-learning", "sql", "models", "show-config"),
@@ -91,19 +93,37 @@ def test_show_config_says_where_a_value_came_from(
     assert shown["epochs"]["origin"] == "default"
 
 
-def test_readme_commands_are_commands() -> None:
-    text = (PROJECT / "README.md").read_text("utf-8")
-    lines = re.findall(r"^nightrank .*$", text, flags=re.MULTILINE)
+def test_readme_shows_the_whole_pipeline() -> None:
+    lines = re.findall(r"^nightrank ([a-z-]+)", README.read_text("utf-8"), flags=re.MULTILINE)
+    assert {"ingest", "train", "export", "evaluate", "promote", "score", "publish"} <= set(lines)
     assert len(lines) >= 8
-    for line in lines:
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: str(path.relative_to(PROJECT)))
+def test_commands_on_the_pages_are_commands(page: Path) -> None:
+    """Lines of their own parse as they stand; within a sentence, the verb and the flags exist."""
+    text = page.read_text("utf-8")
+    for line in re.findall(r"^nightrank .*$", text, flags=re.MULTILINE):
         verb, *arguments = shlex.split(line, comments=True)[1:]
         cli.commands[verb].make_context(verb, arguments)
+    for verb, rest in re.findall(r"`nightrank ([a-z][a-z-]*)([^`]*)`", text):
+        flags = {flag for option in cli.commands[verb].params for flag in option.opts}
+        assert set(re.findall(r"--[a-z][a-z-]*", rest)) <= flags, f"nightrank {verb}{rest}"
 
 
-def test_readme_make_targets_exist() -> None:
-    text = (PROJECT / "README.md").read_text("utf-8")
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: str(path.relative_to(PROJECT)))
+def test_make_targets_on_the_pages_exist(page: Path) -> None:
+    targets = set(re.findall(r"[`\n]make ([a-z-]+)\b", page.read_text("utf-8")))
     makefile = (PROJECT / "Makefile").read_text("utf-8")
-    targets = set(re.findall(r"\bmake ([a-z]+)\b", text))
+    assert targets <= set(re.findall(r"^([a-z-]+):", makefile, flags=re.MULTILINE))
+
+
+def test_readme_names_the_targets_of_a_first_day() -> None:
+    targets = set(re.findall(r"\bmake ([a-z-]+)\b", README.read_text("utf-8")))
     assert {"demo", "test", "lint", "airflow"} <= targets
-    for target in targets:
-        assert re.search(rf"^{target}:", makefile, flags=re.MULTILINE), target
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: str(path.relative_to(PROJECT)))
+def test_links_between_the_pages_lead_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)#]+)\)", page.read_text("utf-8")):
+        assert "://" in target or (page.parent / target).exists(), target
