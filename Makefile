@@ -1,9 +1,9 @@
 # People and CI call the same targets; a target of more than two lines is a script in scripts/.
-.PHONY: setup demo test lint format airflow bench quality methods form lock clean
+.PHONY: setup demo test test-fast lint format airflow bench quality methods form lock clean
 .DEFAULT_GOAL := setup
 
 # tests and the demo are short: code that is compiled quickly beats code that runs fastest
-test demo: export SPARK_SUBMIT_OPTS = -XX:TieredStopAtLevel=1
+test test-fast demo: export SPARK_SUBMIT_OPTS = -XX:TieredStopAtLevel=1
 
 setup:  ## Python packages, Java and Delta's JARs; seconds when they are there
 	@bash scripts/setup.sh
@@ -13,6 +13,9 @@ demo: setup  ## the whole pipeline on MovieLens-100K, then the result by SQL
 
 test: setup  ## the whole test suite; ARGS go to pytest
 	@.venv/bin/python -m pytest $(ARGS)
+
+test-fast: setup  ## the tests that need neither Spark nor Airflow nor training
+	@.venv/bin/python -m pytest -m "not spark and not airflow and not training" $(ARGS)
 
 lint: setup  ## format, rules, types, import contracts
 	@bash scripts/lint.sh

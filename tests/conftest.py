@@ -1,28 +1,68 @@
-"""One Spark session and one ingested slice of MovieLens-100K for all tests."""
+"""One Spark session and one ingested slice of MovieLens-100K for all tests, and their markers.
+
+`make test-fast` leaves out what is marked `spark`, `airflow` or `training`. A test that asks for a
+fixture below is marked by itself; a module that starts Spark, Airflow or a training by other means
+says so in its `pytestmark`. What the fast tests don't need is imported within the fixtures.
+"""
 
 import csv
 import json
+import re
 import shutil
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
-from pyspark.sql import SparkSession
 
-from jobs.context import Context
-from jobs.settings.model import Settings
-from jobs.sources.film_facts import package_folder
-from jobs.sources.movielens import MovieLens100k
-from jobs.spark.session import open_session
-from jobs.steps import ingest
-from jobs.warehouse.delta import Warehouse
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+    from jobs.settings.model import Settings
+    from jobs.warehouse.delta import Warehouse
 
 USERS, ITEMS = 60, 300  # the slice: the first so many, by number
+MARKER_OF_FIXTURE = {"spark": "spark", "tiny_encoder": "training"}
+MODULE_MARKERS = re.compile(r"^pytestmark = .*$", flags=re.MULTILINE)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark each test by the fixtures that it asks for, also through other fixtures."""
+    for item in items:
+        for fixture in MARKER_OF_FIXTURE.keys() & set(getattr(item, "fixturenames", ())):
+            item.add_marker(MARKER_OF_FIXTURE[fixture])
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Don't import a module whose `pytestmark` is deselected: its imports may take seconds."""
+    if collection_path.suffix != ".py":
+        return None
+    line = MODULE_MARKERS.search(collection_path.read_text("utf-8"))
+    marked = re.findall(r"pytest\.mark\.(\w+)", line[0]) if line else []
+    left_out = any(f"not {marker}" in config.option.markexpr for marker in marked)
+    return True if left_out else None
+
+
+@pytest.fixture(autouse=True)
+def _spark_starts_in_marked_tests_alone(request: pytest.FixtureRequest) -> Iterator[None]:
+    before = _spark_runs()
+    yield
+    if _spark_runs() and not before and request.node.get_closest_marker("spark") is None:
+        pytest.fail("this test starts Spark: mark it `spark`, or ask for the fixture")
+
+
+def _spark_runs() -> bool:
+    pyspark = sys.modules.get("pyspark")
+    return pyspark is not None and pyspark.SparkContext._active_spark_context is not None
 
 
 @pytest.fixture(scope="session")
-def spark() -> Iterator[SparkSession]:
+def spark() -> "Iterator[SparkSession]":
     """The session that every step takes over: its settings are the defaults."""
+    from jobs.settings.model import Settings
+    from jobs.spark.session import open_session
+
     running = open_session(Settings(), "tests")
     yield running
     gateway = running.sparkContext._gateway
@@ -34,14 +74,19 @@ def spark() -> Iterator[SparkSession]:
 
 
 @pytest.fixture
-def warehouse(tmp_path: Path) -> Warehouse:
+def warehouse(tmp_path: Path) -> "Warehouse":
     """A warehouse that does not exist yet."""
+    from jobs.warehouse.delta import Warehouse
+
     return Warehouse(str(tmp_path / "warehouse"))
 
 
 @pytest.fixture(scope="session")
 def movielens_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder source: ratings, films, people and links of the first users and items."""
+    from jobs.sources.film_facts import package_folder
+    from jobs.sources.movielens import MovieLens100k
+
     folder = tmp_path_factory.mktemp("source")
     source = package_folder("recbole") / "dataset_example" / "ml-100k"
     _copy_rows(
@@ -62,17 +107,23 @@ def movielens_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def ingested(
-    spark: SparkSession, movielens_folder: Path, tmp_path_factory: pytest.TempPathFactory
+    spark: "SparkSession", movielens_folder: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Path:
     """The warehouse of the ingested slice; never write to it: take `movielens` instead."""
+    from jobs.context import Context
+    from jobs.settings.model import Settings
+    from jobs.steps import ingest
+
     root = tmp_path_factory.mktemp("ingested") / "warehouse"
     ingest.run(Context.of(Settings(warehouse=str(root))), str(movielens_folder))
     return root
 
 
 @pytest.fixture
-def movielens(ingested: Path, tmp_path: Path) -> Settings:
+def movielens(ingested: Path, tmp_path: Path) -> "Settings":
     """Settings of a test's own copy of the ingested slice."""
+    from jobs.settings.model import Settings
+
     root = tmp_path / "movielens"
     shutil.copytree(ingested, root)
     return Settings(warehouse=str(root))

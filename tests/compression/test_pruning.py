@@ -14,6 +14,8 @@ from models.errors import InputError
 from models.network.encoder import TextEncoder
 from models.network.loading import layers_of, load_language_model
 
+pytestmark = pytest.mark.training
+
 COLOURS, ANIMALS = ("red", "blue", "green", "black", "white"), ("cat", "dog", "owl", "ox")
 TEXTS = [f"{colour} {animal}" for colour in COLOURS for animal in ANIMALS]
 

@@ -14,6 +14,8 @@ from models.network.loading import load_language_model
 from models.serving.bundle import ENCODER
 from models.serving.text_vectors import TextVectors
 
+pytestmark = pytest.mark.training
+
 TEXTS = ["Alien (1979). Horror, science fiction.", "Toy Story", "24 year old male technician", ""]
 
 

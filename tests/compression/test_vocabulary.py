@@ -12,6 +12,8 @@ from models.compression.vocabulary import trim_vocabulary
 from models.network.encoder import TextEncoder
 from models.network.loading import load_language_model
 
+pytestmark = pytest.mark.training
+
 CORPUS = [
     "Toy Story (1995). Directed by John Lasseter.",
     "L'appartement (1996). Directed by Gilles Mimouni. Café, naïve, 東京.",

@@ -23,6 +23,8 @@ from jobs.warehouse.dataset import read_catalogue
 from jobs.warehouse.delta import Warehouse
 from jobs.warehouse.tables import ITEMS, RECOMMENDATIONS, RUNS
 
+pytestmark = pytest.mark.airflow
+
 PROJECT = Path(__file__).resolve().parents[2]
 SMALL = {
     "epochs": 1,

@@ -14,6 +14,8 @@ from models.network.adaptation.wrapping import unwrap, wrapped
 from models.network.encoder import TextEncoder
 from models.network.loading import layers_of, load_language_model
 
+pytestmark = pytest.mark.training
+
 TEXTS = ["Alien (1979). Genres: Horror.", "Heat", "Fargo. A crime in the snow."]
 WEIGHTS = 22_713_216  # of MiniLM
 

@@ -12,6 +12,8 @@ from models.network.encoder import TextEncoder
 from models.network.loading import layers_of, load_language_model
 from models.network.trunk import FrozenTrunk
 
+pytestmark = pytest.mark.training
+
 TEXTS = [
     "Star Wars (1977). Action, science fiction.",
     "Alien. Science fiction, horror.",

@@ -33,6 +33,8 @@ from jobs.steps import score
 from jobs.warehouse.delta import Warehouse
 from jobs.warehouse.tables import ITEMS, RECOMMENDATIONS_STAGED
 
+pytestmark = pytest.mark.spark
+
 NIGHT = "2026-01-05"
 PROJECT = Path(__file__).parents[2]
 SCALE = PROJECT / "docs" / "scale.md"

@@ -28,6 +28,8 @@ from models.training.finetune import Finetuned, finetune
 from models.training.options import FinetuneOptions
 from models.training.weights import start_encoder
 
+pytestmark = pytest.mark.training
+
 QUICK: dict[str, Any] = {
     "epochs": 2,
     "epochs_between_validations": 1,

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import pytest
 import torch
 from transformers import TrainerControl, TrainerState, TrainingArguments
 
@@ -10,6 +11,8 @@ from models.network.encoder import TextEncoder
 from models.network.loading import load_language_model
 from models.objective.bank import TextBank
 from models.training.callbacks import GradualUnfreezing
+
+pytestmark = pytest.mark.training
 
 
 def test_layers_open_from_the_top_one_every_two_passes(tmp_path: Path) -> None:

@@ -26,6 +26,8 @@ from models.evaluation.variants import open_variant
 from models.serving.bundle import FINE_TUNED_VECTORS, PRETRAINED_VECTORS, Bundle, open_bundle
 from models.serving.text_vectors import TextVectors
 
+pytestmark = pytest.mark.training
+
 QUICK = {
     "epochs": 2,
     "epochs_between_validations": 1,

@@ -36,6 +36,8 @@ from models.training.finetune import finetune
 from models.training.options import FinetuneOptions
 from models.training.weights import start_encoder
 
+pytestmark = pytest.mark.training
+
 QUICK = {
     "epochs": 1,
     "epochs_between_validations": 1,
