@@ -86,7 +86,7 @@ METHODS: dict[str, dict[str, Row]] = {
     | {f"100% of the labels, {name}": method for name, method in LITTLE_DATA.items() if method},
 }
 SHIPPED = {"top layer (default)", "all layers", "lora", "adalora", "prefix", "adapters"}
-SHAKEN = {
+NOISE_TESTED = {
     "top layer (default)",
     "adversarial step .03",
     "adversarial step .1",
@@ -125,7 +125,7 @@ def _row(group: str, name: str, settings: Row, warehouse: str) -> Row:
         "seconds": round(time.monotonic() - began),
         "peak_mb": round(megabytes),
     }
-    if name in SHAKEN:
+    if name in NOISE_TESTED:
         context = Context.of(Settings(warehouse=warehouse, **settings))
         trained = context.registry.candidate(result["model_version"])
         row["noise"] = under_noise(context, trained)

@@ -1,11 +1,11 @@
-"""Which numbers the shipped encoder gets: measured on the device that will score.
+"""The choice of the shipped encoder's quantisation, measured on the device that will score.
 
-- `auto` exports the encoder with every kind of numbers, encodes the same texts with each in turns,
-  and takes the smallest file among those that are nearly as fast as the fastest: int8 is slower
-  than fp32 on many GPUs, and a busy machine must not decide between equals.
+- `auto` exports the encoder with every kind of quantisation, encodes the same texts with each in
+  turns, and takes the smallest file among those that are nearly as fast as the fastest: int8 is
+  slower than fp32 on many GPUs, and between kinds of equal speed a busy machine must not decide.
 
-Trade-off: the machine that exports has to be like the one that scores; elsewhere the setting
-`quantisation` names the kind.
+Trade-off: the machine that exports has to be like the one that scores; where it isn't, name a kind
+with the setting `quantisation`.
 """
 
 import logging
@@ -25,8 +25,8 @@ LOGGER = logging.getLogger("nightrank.export")
 
 
 @dataclass(frozen=True)
-class Numbers:
-    """One kind of numbers: the encoder's size, its speed, and its mean cosine to fp32."""
+class MeasuredQuantisation:
+    """One kind of quantisation: the file's bytes, its speed, and its mean cosine to fp32."""
 
     kind: str
     size: int
@@ -34,14 +34,14 @@ class Numbers:
     cosine: float
 
 
-def chosen_numbers(
+def choose_quantisation(
     wanted: str, encoder: TextEncoder, device: str, texts: list[str], threads: int
-) -> tuple[str, list[Numbers]]:
-    """Return the kind of numbers, `wanted` or for "auto" the best on `device`, and what was tried.
+) -> tuple[str, list[MeasuredQuantisation]]:
+    """Return the kind to export, `wanted` or for "auto" the best on `device`, and all measured.
 
-    Nothing is tried where a kind is wanted.
+    Nothing is measured where `wanted` names a kind.
     """
-    found = _tried(encoder, device, texts, threads) if wanted == "auto" else []
+    found = _measured(encoder, device, texts, threads) if wanted == "auto" else []
     sizes = {one.kind: one.size for one in found}
     speeds = {one.kind: one.texts_per_second for one in found}
     chosen = smallest_of_the_fast(sizes, speeds) if found else wanted
@@ -54,7 +54,9 @@ def chosen_numbers(
     return chosen, found
 
 
-def _tried(encoder: TextEncoder, device: str, texts: list[str], threads: int) -> list[Numbers]:
+def _measured(
+    encoder: TextEncoder, device: str, texts: list[str], threads: int
+) -> list[MeasuredQuantisation]:
     encoders: dict[str, Encode] = {}
     sizes = {}
     for kind in KINDS:
@@ -65,7 +67,7 @@ def _tried(encoder: TextEncoder, device: str, texts: list[str], threads: int) ->
     some = texts[:: -(-len(texts) // 256)]
     exact = encoders["none"](some)
     return [
-        Numbers(
+        MeasuredQuantisation(
             kind,
             sizes[kind],
             speed.texts_per_second,

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from jobs.gate.ladder import Rung
-from jobs.gate.quantisation_choice import Numbers
+from jobs.gate.quantisation_choice import MeasuredQuantisation
 from jobs.reports.markdown import table
 from jobs.reports.plots import plot_ladder
 from models.evaluation.parity import Parity
@@ -23,11 +23,15 @@ JSON_NAME, PAGE_NAME, PLOT_NAME = "compression.json", "compression.md", "compres
 
 
 def write_compression(
-    folder: Path, version: str, rungs: Sequence[Rung], tried: Sequence[Numbers], parity: Parity
+    folder: Path,
+    version: str,
+    rungs: Sequence[Rung],
+    measured: Sequence[MeasuredQuantisation],
+    parity: Parity,
 ) -> Path:
     """Write the report's files into `folder` and return the page's path.
 
-    `tried` are the kinds of numbers among which the shipped one was chosen.
+    `measured` are the kinds of quantisation among which the shipped one was chosen.
     """
     folder.mkdir(parents=True, exist_ok=True)
     rows = [rung.row() for rung in rungs]
@@ -35,12 +39,15 @@ def write_compression(
     (folder / JSON_NAME).write_text(text + "\n", "utf-8")
     plot_ladder(folder / PLOT_NAME, rows)
     page = folder / PAGE_NAME
-    page.write_text("\n\n".join(_sections(version, rows, tried, parity)) + "\n", "utf-8")
+    page.write_text("\n\n".join(_sections(version, rows, measured, parity)) + "\n", "utf-8")
     return page
 
 
 def _sections(
-    version: str, rows: Sequence[dict[str, Any]], tried: Sequence[Numbers], parity: Parity
+    version: str,
+    rows: Sequence[dict[str, Any]],
+    measured: Sequence[MeasuredQuantisation],
+    parity: Parity,
 ) -> list[str]:
     header = ["stage", "encoder", "texts a second", "speed-up", "NDCG@10", "top-10 overlap"]
     lines = [
@@ -64,19 +71,19 @@ def _sections(
         how,
         table(header, lines),
         f"![Quality against speed]({PLOT_NAME})",
-        *_numbers(tried),
+        *_quantisation(measured),
         "## Parity gate",
         f"```\n{parity.table()}\n```",
         f"Largest error of a text vector: {parity.largest_vector_error:.3f}.",
     ]
 
 
-def _numbers(tried: Sequence[Numbers]) -> list[str]:
-    if not tried:
+def _quantisation(measured: Sequence[MeasuredQuantisation]) -> list[str]:
+    if not measured:
         return []
-    header = ["numbers", "encoder", "texts a second", "cosine to fp32"]
+    header = ["quantisation", "encoder", "texts a second", "cosine to fp32"]
     lines = [
         [one.kind, f"{one.size / 1e6:.1f} MB", f"{one.texts_per_second:.0f}", f"{one.cosine:.4f}"]
-        for one in tried
+        for one in measured
     ]
-    return ["## Numbers, on the device that scores", table(header, lines)]
+    return ["## Quantisation, on the device that scores", table(header, lines)]

@@ -20,13 +20,13 @@ from typing import Any
 from jobs.context import Context
 from jobs.gate.ladder import Ladder
 from jobs.gate.parity import Gate, Trials, prepare, refuse_loss
-from jobs.gate.quantisation_choice import chosen_numbers
+from jobs.gate.quantisation_choice import choose_quantisation
 from jobs.reports.compression import write_compression
 from jobs.settings.model import Settings
 from jobs.versions.registry import Registry
 from models.compression.onnx_export import export_encoder, write_towers
 from models.compression.options import QuantisationOptions, StudentOptions
-from models.compression.student import felt_by_users, stages
+from models.compression.student import stages, user_score_metric
 from models.compression.throughput import eager
 from models.errors import InputError
 from models.network.encoder import TextEncoder
@@ -105,10 +105,10 @@ def _export(context: Context, trained: Bundle, version: str, folder: Path) -> Bu
     rungs = Ladder(Gate(trials, bundle, towers), trials.texts)
     student = _student(settings, trained, trials, towers, rungs)
     device = usable_device(bundle, settings.device)
-    numbers, tried = chosen_numbers(
+    quantisation, measured = choose_quantisation(
         settings.quantisation, student, device, trials.texts, rungs.threads
     )
-    export_encoder(student, partial, numbers)
+    export_encoder(student, partial, quantisation)
     bundle = write_manifest(partial, manifest)
     parity = rungs.gate.parity(bundle, rungs.add_exported("shipped", bundle.encoder))
     try:
@@ -116,7 +116,7 @@ def _export(context: Context, trained: Bundle, version: str, folder: Path) -> Bu
     except InputError:
         shutil.rmtree(partial)
         raise
-    page = write_compression(Path(settings.reports), version, rungs.measured(), tried, parity)
+    page = write_compression(Path(settings.reports), version, rungs.measured(), measured, parity)
     LOGGER.info("%s\n%s", page, parity.table())
     metrics = {f"parity_{name}": value for name, value in parity.metrics().items()}
     write_manifest(partial, replace(manifest, metrics={**trained.manifest.metrics, **metrics}))
@@ -132,7 +132,7 @@ def _student(
     size = trained.path(ENCODER_WEIGHTS).stat().st_size
     rungs.add("fine_tuned", size, eager(encoder, rungs.threads), trials.vectors)
     options = StudentOptions.of(settings.model_dump())
-    metric = felt_by_users(towers, trials.validation, trials.profiles, trained)
+    metric = user_score_metric(towers, trials.validation, trials.profiles, trained)
     student = encoder
     for name, student in stages(encoder, trials.texts, metric, options):
         if settings.compression_ladder:

@@ -1,18 +1,18 @@
-"""Distillation: the pruned encoder learns to give the full one's states, vectors and rankings.
+"""Distillation: the pruned encoder is trained to give the full one's states, vectors and scores.
 
-- States: the squared error of what the last layer gives for each token, by its variance. A text
-  teaches as often as it has tokens, which is what makes a few thousand texts enough.
-- Vectors: the squared error of the text vectors, by their spread.
-- Rankings: the squared error of the scores that users give to texts. Scores are linear in the
-  vectors, so that all users come down to one matrix (`score_metric`): an error in a direction that
-  moves scores much costs much, one that no user feels costs nothing.
-- Word pieces stay as they are: a few texts alone would move the rare ones.
+- States: the squared error of the last layer's output for each token, divided by the variance.
+  Every token of a text is a training example, so a few thousand texts are enough.
+- Vectors: the squared error of the text vectors, divided by their variance.
+- Scores: the squared error of users' scores for the texts. Scores are linear in the vectors, so all
+  users are summed up in one matrix (`score_metric`): an error in a direction that changes scores
+  much costs much, and one that changes no user's score costs nothing.
+- The embeddings of word pieces are frozen: rare pieces would be fitted to a few texts.
 
 The losses follow Hinton et al. ("Distilling the knowledge in a neural network", 2015) and, for the
 states, Jiao et al. ("TinyBERT", EMNLP Findings 2020).
 
-Trade-off: distilling on the catalogue's own texts takes minutes and no other data; texts far from
-the catalogue are served less faithfully.
+Trade-off: distilling on the catalogue's own texts takes minutes and no other data; texts unlike the
+catalogue's get less accurate vectors.
 """
 
 import logging
@@ -35,7 +35,7 @@ BATCH, KEPT_TEXTS, VARIANCE_TEXTS = 32, 8192, 256
 
 
 def score_metric(weights: Factors, users: Factors) -> Factors:
-    """Return the root [w, w] of the metric in which errors of text vectors move scores.
+    """Return the root [w, w] of the metric by which an error of a text vector changes scores.
 
     `weights` [w, d] map text vectors to ranking factors, `users` [u, d] are user factors: the
     mean squared score of a vector v is the squared length of v @ root.
@@ -54,10 +54,10 @@ def distil(
     learning_rate: float,
     seed: int,
 ) -> None:
-    """Train `student` in place to give for `texts` what `full` gives.
+    """Train `student` in place to give the outputs of `full` for `texts`.
 
-    It sees `visits` texts, in whole passes; 0 leaves it alone. Of more than KEPT_TEXTS texts as
-    many are drawn. `metric` [w, w] is that of `score_metric`.
+    It is trained on about `visits` texts, in whole passes; 0 leaves it unchanged. Of more than
+    KEPT_TEXTS texts as many are drawn. `metric` [w, w] is that of `score_metric`.
     """
     if visits == 0:
         return
@@ -90,7 +90,7 @@ def _named(losses: NDArray[np.float64]) -> str:
 
 
 def _trained(student: TextEncoder) -> list[nn.Parameter]:
-    """Return the weights that learn; dropout is off."""
+    """Return the weights that are trained, all but the embeddings; dropout is off."""
     student.eval()
     student.requires_grad_(True)
     student.model.embeddings.requires_grad_(False)
@@ -98,7 +98,7 @@ def _trained(student: TextEncoder) -> list[nn.Parameter]:
 
 
 class _Teacher:
-    """What the full encoder gives for the texts, and how far a student is from it."""
+    """The full encoder's outputs for the texts, and a student's errors against them."""
 
     @torch.no_grad()
     def __init__(self, full: TextEncoder, texts: Sequence[str], metric: Factors) -> None:
@@ -110,15 +110,15 @@ class _Teacher:
             self._vectors[torch.from_numpy(rows)] = full.pooled(states, mask, depth).cpu()
         centred = self._vectors - self._vectors.mean(dim=0)
         self._spread = max(float(centred.square().sum(dim=1).mean()), 1e-12)
-        felt = float((centred @ torch.from_numpy(metric)).square().sum(dim=1).mean())
-        self._root = torch.from_numpy(metric) / max(felt, 1e-12) ** 0.5
+        mean_square = float((centred @ torch.from_numpy(metric)).square().sum(dim=1).mean())
+        self._root = torch.from_numpy(metric) / max(mean_square, 1e-12) ** 0.5
         sample, mask = self._states.batch(np.arange(min(len(texts), VARIANCE_TEXTS)), full.device)
         self._variance = max(float(sample[mask.bool()].var(dim=0).mean()), 1e-12)
 
     def losses(self, rows: Rows, tokens: Tokens, student: TextEncoder) -> Tensor:
-        """Return the student's errors of states, vectors and scores [3]; all missing is one.
+        """Return the student's errors of states, vectors and scores [3] for the texts `rows` [b].
 
-        `tokens` are the student's of all texts; those in `rows` [b] are asked.
+        An error of 1 is that of always giving the mean. `tokens` are the student's, of all texts.
         """
         ids, mask = tokens.batch(rows, student.padding, student.device)
         depth = len(layers_of(student.model))

@@ -1,7 +1,7 @@
-"""The pruned encoder and the towers become ONNX files.
+"""Export of the pruned encoder and of the towers to ONNX files.
 
-- Optimum exports the encoder; its numbers are then made smaller for the hardware that scores, and
-  the tail of `models/compression/pooling.py` is put on.
+- Optimum exports the encoder, which is then quantised for the hardware that scores; pooling and
+  normalisation are appended to its graph (`models/compression/pooling.py`).
 - The files load with plain ONNX Runtime and the tokenizers library.
 
 Trade-off: one exporter for the encoder and another for the towers, which Optimum doesn't know.

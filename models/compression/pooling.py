@@ -1,6 +1,6 @@
-"""The tail of the encoder's graph: the tokens of a text become one vector of unit length.
+"""Pooling in the encoder's ONNX graph: the states of a text's tokens become one unit vector.
 
-Padding is never counted, and nothing but the vector leaves the session.
+Padding is left out of the mean, and the vector is the graph's only output.
 """
 
 from pathlib import Path

@@ -1,16 +1,16 @@
-"""Structured pruning: whole layers, attention heads and feed-forward units leave the encoder.
+"""Structured pruning: whole layers, attention heads and feed-forward units are removed.
 
-- Layers stay evenly spaced, the first and the last among them (as Sun et al. choose, "Patient
-  knowledge distillation", EMNLP 2019): what each adds to the output says little once distillation
-  has taught the few (docs/experiments.md).
-- Heads and feed-forward units leave by what they add to their layer's output on real texts: the
-  size of the weights behind them times the size of what runs through them.
-- What stays is fitted to the output of the whole by least squares (as He et al. do for channels,
-  "Channel pruning for accelerating very deep neural networks", ICCV 2017), so that little is left
-  for distillation to repair.
+- The layers that are kept are evenly spaced, the first and the last among them (as in Sun et al.,
+  "Patient knowledge distillation", EMNLP 2019): choosing them by their contribution to the output
+  gained nothing after distillation (docs/experiments.md).
+- Heads and feed-forward units are ranked by their contribution to their layer's output on real
+  texts: the squared size of their activations times that of their outgoing weights.
+- The weights that are kept are fitted by least squares to the output of the unpruned layer (as in
+  He et al., "Channel pruning for accelerating very deep neural networks", ICCV 2017), so that
+  distillation has little left to correct.
 
-Trade-off: a sample of the texts is run through the encoder a dozen times; single weights are never
-pruned, since zeros in a full matrix make no product faster.
+Trade-off: a sample of the texts runs through the encoder a dozen times. Single weights are never
+pruned, since zeros in a dense matrix make no product faster.
 """
 
 import copy
@@ -37,7 +37,7 @@ RIDGE = 1e-3
 def prune_layers(encoder: TextEncoder, keep: int) -> TextEncoder:
     """Return a copy of `encoder` with `keep` layers, evenly spaced from the first to the last.
 
-    Raises InputError when it has fewer layers.
+    Raises InputError where it has fewer layers than that.
     """
     depth = len(layers_of(encoder.model))
     if keep > depth:
@@ -56,8 +56,8 @@ def prune_units(
 ) -> TextEncoder:
     """Return a copy of `encoder` with these shares of each layer's heads and feed-forward units.
 
-    At least one of each stays. Layers are pruned from the first to the last, each on what the
-    pruned ones below it give.
+    At least one of each is kept. Layers are pruned from the first to the last, each on the outputs
+    of the pruned layers below it.
     """
     pruned = copy.deepcopy(encoder)
     some = [texts[row] for row in sample_rows(len(texts), UNIT_SAMPLE, seed)]
@@ -113,7 +113,7 @@ def _second_moments(encoder: TextEncoder, module: nn.Module, texts: list[str]) -
 
 
 def _contribution(moments: Tensor, weight: Tensor) -> Tensor:
-    """Return how much each input unit [u] of `weight` [o, u] adds to the output, squared."""
+    """Return the squared contribution of each input unit [u] of `weight` [o, u] to the output."""
     return moments.diagonal() * weight.detach().double().square().sum(dim=0)
 
 
@@ -124,7 +124,7 @@ def _largest(importance: Tensor, share: float) -> torch.LongTensor:
 
 
 def _refitted(moments: Tensor, weight: Tensor, kept: Tensor) -> Tensor:
-    """Return weights [o, k] of the `kept` units that give the output of all with least error."""
+    """Return weights [o, k] with which the `kept` units best give the output of all."""
     inside = moments[kept][:, kept]
     damping = RIDGE * inside.diagonal().mean() * torch.eye(len(kept), dtype=inside.dtype)
     wanted = moments[kept] @ weight.detach().double().T

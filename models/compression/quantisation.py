@@ -1,14 +1,15 @@
-"""The kinds of numbers that a shipped encoder can have.
+"""Quantisation of the exported encoder.
 
-- `int8`: dynamic, a scale for each channel of the weights; activations are scaled as they come.
-- `fp16`: for GPUs, where quantised operators fall back to the CPU or run slower than halves. It
-  loads on the CPU too, through conversions, and gains nothing there but size.
+- `int8`: dynamic; weights have a scale for each channel, and each input gets a scale of its own.
+- `fp16`: for GPUs, where int8 operators fall back to the CPU or run slower than fp16. On the CPU it
+  works through conversions, and is smaller but not faster.
 - `none`: the exported fp32 graph.
 
-Seven bits of the eight are used: without VNNI, sums of two products saturate beyond them.
+int8 weights use seven of the eight bits: on CPUs without VNNI, the sum of two products of eight
+bits overflows 16 bits.
 
-Trade-off: int8 keeps scales for each text, so that nothing has to be calibrated and a text far from
-the corpus is not cut off; static scales would save finding them.
+Trade-off: dynamic scales are computed for every text, which static ones would save; but nothing has
+to be calibrated, and texts unlike the corpus are not clipped.
 """
 
 import logging
@@ -18,17 +19,17 @@ from pathlib import Path
 import onnx
 
 KINDS = ("int8", "fp16", "none")
-NEARLY = 0.9
+FAST_ENOUGH = 0.9  # as a share of the fastest kind's speed
 
 
 def smallest_of_the_fast(sizes: Mapping[str, int], speeds: Mapping[str, float]) -> str:
-    """Return the smallest kind whose texts a second are at least NEARLY the fastest's."""
-    fast = [kind for kind in sizes if speeds[kind] >= NEARLY * max(speeds.values())]
+    """Return the smallest kind whose speed (texts a second) is nearly that of the fastest."""
+    fast = [kind for kind in sizes if speeds[kind] >= FAST_ENOUGH * max(speeds.values())]
     return min(fast, key=lambda kind: sizes[kind])
 
 
 def quantise(exported: Path, quantisation: str) -> Path:
-    """Return the file with these numbers, made of `model.onnx` in the folder `exported`."""
+    """Quantise `model.onnx` in the folder `exported`, and return the path of the result."""
     if quantisation == "int8":
         return _int8(exported)
     if quantisation == "fp16":

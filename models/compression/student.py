@@ -1,9 +1,10 @@
 """The small encoder in its stages: trimmed, pruned, distilled.
 
-- Each stage is handed out as soon as it stands, so that it can be measured before the next.
-- What users feel of an error is taken from their factors in the validation question.
+- Each stage is yielded as soon as it is ready, so that it can be measured before the next begins.
+- How much an error of a text vector changes users' scores is measured with the factors of the
+  validation users (`user_score_metric`).
 
-Trade-off: distillation goes on with the pruned encoder itself; who wants to keep that, copies it.
+Trade-off: distillation trains the pruned encoder in place; to keep the pruned stage, copy it.
 """
 
 import copy
@@ -35,9 +36,10 @@ def stages(
 ) -> Iterator[tuple[str, TextEncoder]]:
     """Yield the encoder "trimmed", "pruned" and "distilled".
 
-    It learns from `texts`; `metric` [w, w] is that of `score_metric`. What can't be merged into the
-    encoder's weights stays behind, and distillation teaches it.
-    Raises InputError where there is such a thing and no distillation.
+    It is distilled on `texts`; `metric` [w, w] is that of `score_metric`. A prefix or adapters
+    can't be merged into the encoder's weights: they are removed, and distillation makes up for
+    them.
+    Raises InputError where the encoder has one and distillation is switched off.
     """
     bare = encoder
     if wrapped(encoder):
@@ -66,7 +68,7 @@ def stages(
 
 
 @torch.no_grad()
-def felt_by_users(
+def user_score_metric(
     towers: TwoTowers, question: Question, profiles: Factors, trained: Bundle
 ) -> Factors:
     """Return the `score_metric` [w, w] of the first users of `question`.

@@ -1,4 +1,4 @@
-"""Texts a second of encoders side by side, as they serve: tokens, vectors, one text at a time.
+"""Texts a second of several encoders, measured as in serving: tokenised, one text at a time.
 
 - Rounds alternate between the encoders, so that a busy machine slows all of them alike; the
   speed-up is the median of the rounds' ratios.
@@ -23,14 +23,14 @@ Encode = Callable[[Sequence[str]], Factors]
 
 @dataclass(frozen=True)
 class Throughput:
-    """Texts a second, and how many times those of the first encoder that is."""
+    """Texts a second, and the speed-up over the first encoder."""
 
     texts_per_second: float
     speedup: float
 
 
 def eager(encoder: TextEncoder, threads: int) -> Encode:
-    """Return PyTorch's eager encoding, one text at a time like the one that serves."""
+    """Return the encoding by PyTorch in eager mode, one text at a time as in serving."""
 
     def encode(texts: Sequence[str]) -> Factors:
         before = torch.get_num_threads()
@@ -44,7 +44,7 @@ def eager(encoder: TextEncoder, threads: int) -> Encode:
 
 
 def measure(encoders: Mapping[str, Encode], texts: Sequence[str]) -> dict[str, Throughput]:
-    """Return the throughput of each encoder by name; the first is what the others are set against.
+    """Return the throughput of each encoder by name; the first is the baseline of the speed-ups.
 
     `texts` are distinct.
     """

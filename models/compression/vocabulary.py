@@ -1,15 +1,15 @@
-"""Vocabulary trimming: an encoder forgets the word pieces that its corpus never shows it.
+"""Vocabulary trimming: word pieces that the corpus never uses are removed from an encoder.
 
 - Kept are: special tokens, every single character at the start and inside of a word, the pieces
-  of the corpus, and a margin of the vocabulary's first pieces, which stand there by frequency.
-- WordPiece takes the longest piece it knows, from the left. A text whose pieces are all kept reads
-  as before; any other word falls apart into shorter pieces, at worst into its characters, and
-  becomes [UNK] only if it did before.
-- Vocabularies by merges (BPE) or by probabilities (unigram) would read other texts differently
-  without some of their pieces; they are left as they are.
+  of the corpus, and a margin of the vocabulary's first pieces, which are the most frequent ones.
+- WordPiece takes the longest piece it knows, from the left. A text whose pieces are all kept is
+  tokenised as before; any other word is split into shorter pieces, at worst into its characters,
+  and becomes [UNK] only if it did before.
+- BPE and unigram vocabularies are left unchanged: without some of their pieces they would tokenise
+  texts differently whose own pieces are all kept.
 
-Trade-off: words that first arrive after the export are read in shorter pieces than the language
-model has learned them in.
+Trade-off: words that first appear after the export are split into shorter pieces than those that
+the language model was trained on.
 """
 
 import copy
@@ -29,9 +29,9 @@ _log = logging.getLogger("nightrank.export")
 
 
 def trim_vocabulary(encoder: TextEncoder, texts: Sequence[str], margin: int) -> TextEncoder:
-    """Return a copy of `encoder` that knows the pieces of `texts` and `margin` frequent ones.
+    """Return a copy of `encoder` with the pieces of `texts` and `margin` frequent ones.
 
-    An encoder without a WordPiece vocabulary is returned as it is, with a warning.
+    An encoder without a WordPiece vocabulary is returned unchanged, with a warning.
     """
     backend = encoder.tokenizer.backend_tokenizer
     description = json.loads(backend.to_str())
@@ -59,7 +59,7 @@ def trim_vocabulary(encoder: TextEncoder, texts: Sequence[str], margin: int) -> 
 
 
 def _kept(description: dict[str, Any], used: set[int], margin: int) -> list[int]:
-    """Return the ids that stay, ascending."""
+    """Return the ids that are kept, ascending."""
     special = {entry["id"] for entry in description["added_tokens"]}
     prefix = description["model"]["continuing_subword_prefix"]
     single, longer = set(), []
@@ -74,14 +74,14 @@ def _kept(description: dict[str, Any], used: set[int], margin: int) -> list[int]
 def _renumbered(description: dict[str, Any], kept: list[int]) -> dict[str, Any]:
     """Return a tokenizer's description with the tokens `kept`, numbered anew in their order."""
     renumbered = copy.deepcopy(description)
-    numbers = {old: new for new, old in enumerate(kept)}
+    new_ids = {old: new for new, old in enumerate(kept)}
     vocabulary = description["model"]["vocab"]
     renumbered["model"]["vocab"] = {
-        piece: numbers[token] for piece, token in vocabulary.items() if token in numbers
+        piece: new_ids[token] for piece, token in vocabulary.items() if token in new_ids
     }
     for entry in renumbered["added_tokens"]:
-        entry["id"] = numbers[entry["id"]]
-    # the template that puts [CLS] and [SEP] around a text names them by number
+        entry["id"] = new_ids[entry["id"]]
+    # the template that puts [CLS] and [SEP] around a text refers to them by id
     for entry in (renumbered["post_processor"] or {}).get("special_tokens", {}).values():
-        entry["ids"] = [numbers[token] for token in entry["ids"]]
+        entry["ids"] = [new_ids[token] for token in entry["ids"]]
     return renumbered

@@ -1,10 +1,10 @@
-"""Losses of the two tasks, item recommendation and interest prediction, and how they are mixed.
+"""Losses of the two tasks, item recommendation and interest prediction, and their weighted sum.
 
-- Each loss is a plain function of tensors; where there is nothing to learn from it is zero.
-- `LossMix` adds them up, by fixed weights or by weights learned from their uncertainty (Kendall,
-  Gal and Cipolla, CVPR 2018).
+- Each loss is a function of tensors; without examples it is zero.
+- `LossMix` adds them up with fixed weights, or with weights learned from the uncertainty of each
+  loss (Kendall, Gal and Cipolla, CVPR 2018).
 
-Trade-off: learned weights follow the noise of the losses, not their use for the ranking; fixed
+Trade-off: learned weights follow the noise of the losses, not their benefit to the ranking; fixed
 ones, chosen on validation, are the default.
 """
 
@@ -16,10 +16,10 @@ from torch import Tensor, nn
 
 
 class Ranking(NamedTuple):
-    """What a ranking loss is taken of; users count alike, however many targets they have.
+    """The input of a ranking loss, in which users count alike, however many targets they have.
 
     `users` [b, d] and `items` [n, d] are factors, scores their products times `temperature`;
-    `taken` [b, n] is true where the user has the item already, which then doesn't compete;
+    `taken` [b, n] is true where the user has the item already, which then is no negative;
     `target_users`, `target_items` [m] are the positives.
     """
 
@@ -33,7 +33,7 @@ class Ranking(NamedTuple):
     def against(self, drawn: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return scores of the targets [m] and, for their users, of the items `drawn` [s], [m, s].
 
-        Also which of those don't compete [m, s]: what the user has, and the target itself.
+        Also which of those are no negatives [m, s]: what the user has, and the target itself.
         """
         asked = self.users[self.target_users]
         own = (asked * self.items[self.target_items]).sum(dim=1) * self.temperature
@@ -85,7 +85,7 @@ class SampledSoftmax:
 
 
 class GeneralisedBce:
-    """gBCE: binary cross-entropy against `count` drawn items, its positives made less confident.
+    """gBCE: binary cross-entropy against `count` drawn items, with less confident positives.
 
     Petrov and Macdonald, "gSASRec", RecSys 2023, with calibration t = .75: a positive's
     probability is raised to the power of beta.

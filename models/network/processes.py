@@ -1,11 +1,13 @@
 """One training step shared by several processes, each with a GPU or some CPU threads of its own.
 
-- Users of a step are dealt out; so are the bucket's texts, whose vectors are then exchanged with
-  gradients, since every user is ranked against all of them.
-- Each process weighs its losses by its share, so that the mean over processes that PyTorch's
-  DistributedDataParallel makes of the gradients is the gradient of one process.
+- Each process takes every n-th user of a step and encodes every n-th text of its bucket. The
+  vectors of the texts are then exchanged together with their gradients, since every user is ranked
+  against all of them.
+- Each process multiplies its losses by its share of the examples: PyTorch's
+  DistributedDataParallel averages gradients over processes, and the average is then the gradient
+  that a single process would have.
 
-Trade-off: validation runs in every process, which costs nothing in time and keeps them in step.
+Trade-off: every process runs the whole validation, which takes no longer and keeps them in step.
 """
 
 import os
@@ -39,8 +41,8 @@ def rank() -> int:
     return dist.get_rank() if dist.is_initialized() else 0
 
 
-def together(own: Tensor, places: Tensor, size: int) -> Tensor:
-    """Return the rows [size, w] of all processes; `own` [m, w] are those at `places` [m]."""
+def gather_rows(own: Tensor, places: Tensor, size: int) -> Tensor:
+    """Return the rows [size, w] of all processes; this one has `own` [m, w] at `places` [m]."""
     whole = own.new_zeros(size, own.shape[1]).index_copy(0, places, own)
     if world() == 1:
         return whole
@@ -65,14 +67,14 @@ def _summed(rows: Tensor) -> Tensor:
     return whole
 
 
-def dealt(count: int) -> Rows:
+def rows_of_process(count: int) -> Rows:
     """Return this process's rows of `count`, every `world()`-th."""
     return np.arange(count)[rank() :: world()]
 
 
-def dealt_batch(batch: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Return this process's users of a batch of `Collator`, and the shares of their losses."""
-    users = torch.from_numpy(dealt(len(batch["profiles"])))
+def batch_of_process(batch: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Return this process's users of a batch of `Collator`, and its shares of the losses."""
+    users = torch.from_numpy(rows_of_process(len(batch["profiles"])))
     place = torch.full((len(batch["profiles"]),), -1, dtype=torch.int64)
     place[users] = torch.arange(len(users))
     ours = {name: batch[name][users] for name in _USERS}

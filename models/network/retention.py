@@ -1,9 +1,9 @@
-"""What tuning took away: likeness of general sentences before and after.
+"""How much fine-tuning forgets: similarities of general sentences before and after.
 
-A fixed set of sentence pairs, of which some mean the same, some nothing alike and some nearly the
-opposite; the sentences that `Replay` repeats are others.
+A fixed set of sentence pairs, of which some mean the same, some are unrelated and some are nearly
+opposite. The sentences that `Replay` trains on are not among them.
 
-Trade-off: forty pairs of our own tell much from little, and are no public benchmark.
+Trade-off: forty pairs of our own are quick to encode, but no public benchmark.
 """
 
 import json
@@ -27,7 +27,7 @@ def likeness(encoder: TextEncoder) -> Numbers:
 
 
 def retention(before: Numbers, after: Numbers) -> dict[str, float]:
-    """Return Spearman's rank correlation of two likenesses, and their mean distance."""
+    """Return Spearman's rank correlation of both sets of cosines, and their mean distance."""
     order = float(stats.spearmanr(before, after).statistic)
     return {
         "general_rank_correlation": order,

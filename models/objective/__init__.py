@@ -1,1 +1,1 @@
-"""What a fine-tune learns from: its data, examples, and penalties."""
+"""The objective of a fine-tune: its data, examples, losses and penalties."""

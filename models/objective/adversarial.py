@@ -1,8 +1,8 @@
-"""Adversarial training: a step also counts what it loses with token states moved against it.
+"""Adversarial training: each step adds the loss of the same batch with perturbed token states.
 
-The fast gradient method on what enters the first tuned layer (Miyato, Dai and Goodfellow,
-"Adversarial training methods for semi-supervised text classification", ICLR 2017): each token's
-state moves by a share of its own length, along the gradient of the loss.
+The fast gradient method (Miyato, Dai and Goodfellow, "Adversarial training methods for
+semi-supervised text classification", ICLR 2017), applied to the input of the first tuned layer:
+each token's state is moved along the gradient of the loss, by a share of its own length.
 
 Trade-off: every step is computed twice.
 """
@@ -20,7 +20,7 @@ Outputs = dict[str, Tensor]
 
 
 class FastGradient:
-    """The loss of a step plus that of the same step under attack."""
+    """The loss of a step plus that of the same step with perturbed token states."""
 
     def __init__(self, bank: TextBank, step: float) -> None:
         self._layer = bank.adaptation.layers[0]
@@ -46,7 +46,7 @@ class FastGradient:
 
     @contextmanager
     def _watching(self, entered: list[Tensor], moves: list[Tensor]) -> Iterator[None]:
-        """Note every state that enters the layer, and add the `moves` to them one by one."""
+        """Record every input of the layer in `entered`, and add the `moves` to them one by one."""
         left = list(moves)
 
         def hook(_: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:

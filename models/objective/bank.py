@@ -1,12 +1,12 @@
-"""The text bank and the model under training: a few items fresh, all others kept.
+"""The text bank and the model under training: a step encodes a few items, and caches all others.
 
-- A bank keeps the vectors of all texts; validation renews them. In training a text may be read in
-  one of its varied copies.
-- Each step takes away the own factors of one bucket of items, which the language model then has to
-  make up for from their texts, with gradients; all other items stand as they are.
+- A bank caches the vectors of all texts; each validation computes them anew. In training a text may
+  be replaced by one of its varied copies.
+- Each step withholds the own factors of one bucket of items. The language model predicts them from
+  the items' texts and is trained by the error; all other items keep their factors.
 
-Trade-off: gradients reach the language model through items alone; profiles are short and say
-little, and keep the vectors of the last validation.
+Trade-off: the language model is trained through the texts of items alone. Profiles are short and
+say little; they keep the vectors of the last validation.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -27,7 +27,7 @@ from models.network.losses import (
     interest_loss,
     rating_loss,
 )
-from models.network.processes import dealt, together
+from models.network.processes import gather_rows, rows_of_process
 from models.network.towers import TwoTowers
 from models.network.trunk import FrozenTrunk
 
@@ -68,7 +68,7 @@ class TextBank(nn.Module):
 
     @torch.no_grad()
     def renew(self) -> None:
-        """Encode every text with the present weights, without dropout."""
+        """Encode every text with the current weights, without dropout."""
         was_training = self.training
         self.eval()
         for rows in length_buckets(self.lengths, 64):
@@ -76,26 +76,26 @@ class TextBank(nn.Module):
         self.train(was_training)
 
     def forward(self, rows: Rows) -> Tensor:
-        """Return fresh vectors [m, w] of the texts `rows`, in training of copies among them."""
+        """Return new vectors [m, w] of the texts `rows`, in training of their copies too."""
         if self.training and self._copies:
             rows = self._drawn(rows)
         hidden, mask = self._trunk.batch(rows, self.vectors.device)
         return self.encoder.pooled(hidden, mask, self.adaptation.first_layer)
 
     def _drawn(self, rows: Rows) -> Rows:
-        """Return for each text its own row or that of one of its copies, all alike."""
+        """Return for each text its own row or that of one of its copies, all equally likely."""
         drawn = torch.randint(self._copies + 1, (len(rows),)).numpy()
         own = (drawn == self._copies) | (rows >= self._copied)
         return np.where(own, rows, len(self.lengths) + rows * self._copies + drawn)
 
 
 class FinetunedModel(nn.Module):
-    """Bank and towers under the losses.
+    """The bank and the towers with their losses.
 
     `sums` [n, d + h] is what attributes add to the factors of items; `probe` [n] marks the items
-    whose own factors stay out of the training, so that they tell how well texts stand in;
-    `teacher` [n, t] are the factors that texts are to tell of known items; `terms` are further
-    losses of a bucket's texts, `penalties` what is added whatever the batch.
+    whose own factors are withheld from the training, to validate how well texts replace them;
+    `teacher` [n, t] are the factors of known items to be predicted from texts; `terms` are further
+    losses of a bucket's texts, `penalties` are added whatever the batch is.
     """
 
     sums: Tensor
@@ -158,16 +158,16 @@ class FinetunedModel(nn.Module):
         return {"loss": total, **{name: term.detach() for name, term in terms.items()}}
 
     def _texts(self, rows: Tensor) -> Tensor:
-        """Return fresh vectors [m, w] of the bucket, of which each process encodes its share."""
-        places = dealt(len(rows))
+        """Return vectors [m, w] of the bucket's texts, of which each process encodes its share."""
+        places = rows_of_process(len(rows))
         asked = rows.cpu().numpy()[places if len(places) else slice(1)]
         own = self.bank(asked).float()[: len(places)]
-        return together(own, torch.from_numpy(places).to(rows.device), len(rows))
+        return gather_rows(own, torch.from_numpy(places).to(rows.device), len(rows))
 
     def _terms(
         self, batch: dict[str, Tensor], users: Tensor, texts: Tensor, ranking: Tensor
     ) -> dict[str, Tensor]:
-        """Return the losses that have a weight; pairs name places in the bucket."""
+        """Return the losses that have a weight; `pair_places` are places in the bucket."""
         rows, wanted = batch["bucket"], self.mix.weights
         places, pair_users = batch["pair_places"], batch["pair_users"]
         terms = {name: term(rows, texts) for name, term in self._terms_of_buckets.items()}

@@ -1,9 +1,10 @@
-"""Training examples: users cut at a random point of their history, asked about a bucket of items.
+"""Training examples: histories of users, cut in two at random, and a bucket of items.
 
-- Before the cut: the history that makes the user's factors. After it: targets and labels.
-- A step asks about one bucket only: items of similar text length whose own factors are withheld.
-- Randomness comes from seed, pass and step alone: a resumed run, and every process of a shared one,
-  sees the same examples as an undisturbed one.
+- The user's factors are computed from the part before the cut; targets and labels come from after.
+- The targets of a step are those in one bucket: items of similar text length whose own factors are
+  withheld.
+- Random draws depend on seed, pass and step alone, so that a resumed run, and every process of a
+  shared one, sees the same examples as an uninterrupted one.
 """
 
 from collections.abc import Sequence
@@ -18,7 +19,7 @@ from torch.utils.data import DataLoader, Dataset
 from models.data.arrays import Mask, Rows
 from models.data.interactions import History, Interactions, histories
 from models.data.matrices import pad_histories
-from models.network.processes import dealt_batch
+from models.network.processes import batch_of_process
 
 PRIOR_LIKES, PRIOR_DISLIKES = 2.0, 2.0
 
@@ -34,7 +35,7 @@ class Example(NamedTuple):
 
 @dataclass(frozen=True)
 class Labels:
-    """What makes an interaction a positive, how values spread, and how generous a user is."""
+    """The threshold of positives, mean and deviation of the values, and a user's share of likes."""
 
     threshold: float
     mean: float
@@ -53,7 +54,7 @@ class Labels:
 
 
 class CutHistories:
-    """Users with at least two positives, who are cut at another point each time."""
+    """Users with at least two positives, whose histories are cut at a random point each time."""
 
     def __init__(self, labelled: Interactions, threshold: float) -> None:
         self.threshold = threshold
@@ -68,7 +69,7 @@ class CutHistories:
         return len(self._users)
 
     def cut(self, index: int, random: np.random.Generator) -> Example:
-        """Return the user `index`, cut before one of the positives but the first."""
+        """Return the user `index`, cut before a random positive that is not the first."""
         user, history = self._users[index]
         positives = np.flatnonzero(history.value >= self.threshold)
         cut = int(positives[random.integers(1, len(positives))])
@@ -80,9 +81,9 @@ class CutHistories:
 
 
 class TrainingSteps(Dataset[dict[str, Tensor]]):
-    """The steps of a pass: each has a bucket of its own and the next `users` users.
+    """The steps of a pass, each with one bucket of items and the next `users` users.
 
-    A pass has every bucket once and all users alike, both in an order of its own.
+    A pass has every bucket once and all users equally often, both in random order.
     """
 
     def __init__(
@@ -119,10 +120,10 @@ class TrainingSteps(Dataset[dict[str, Tensor]]):
 
 
 class StepLoader(DataLoader[dict[str, Tensor]]):
-    """One step after the other; every process gets its own users of each."""
+    """Loads one step after the other; every process gets its share of the users."""
 
     def __init__(self, steps: TrainingSteps) -> None:
-        super().__init__(steps, batch_size=1, collate_fn=lambda batch: dealt_batch(batch[0]))
+        super().__init__(steps, batch_size=1, collate_fn=lambda batch: batch_of_process(batch[0]))
         self._steps = steps
 
     def set_epoch(self, epoch: int) -> None:
@@ -176,7 +177,7 @@ class Collator:
 
 
 def _inside(place: Rows, groups: Sequence[Rows]) -> tuple[Rows, Rows, Mask]:
-    """Return group and place of each item of the groups that has a place, and which have one."""
+    """Return group and place of each item inside the bucket, and which items are inside."""
     rows = np.repeat(np.arange(len(groups)), [len(group) for group in groups])
     places = place[np.concatenate(groups)]
     inside = places >= 0

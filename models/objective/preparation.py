@@ -1,11 +1,11 @@
-"""What a fine-tune starts from: closed-form factors, the teacher, the probe and the buckets.
+"""Preparation of a fine-tune: closed-form factors, the teacher, the probe items and the buckets.
 
-- The teacher: the principal axes of the scores that the closed form gives to the training users,
-  so that a direction counts as much as it matters to somebody's ranking.
-- The probe: known items whose own factors stay out of the training; they tell how well texts stand
-  in.
+- The teacher's factors are the principal axes of the training users' scores under the closed form,
+  so that a direction counts as much as it changes rankings.
+- Probe items are known items whose own factors are withheld from the training; they show how well
+  factors predicted from texts replace them.
 
-Trade-off: a fifth of the known items teaches nothing while anything is chosen.
+Trade-off: a fifth of the known items isn't trained on while settings and weights are chosen.
 """
 
 import numpy as np
@@ -28,7 +28,7 @@ PROBE_SHARE = 5
 
 
 def item_buckets(model: FinetunedModel, size: int) -> list[Rows]:
-    """Return the items that texts can learn from, known and no probe, by text length."""
+    """Return buckets of the known items without the probe items, by text length."""
     rows = np.flatnonzero((model.towers.known & ~model.probe).cpu().numpy())
     lengths = np.asarray(model.bank.lengths)[rows]
     return [rows[bucket] for bucket in length_buckets(lengths.tolist(), size)]
@@ -58,7 +58,7 @@ def teacher_factors(task: TrainingTask, towers: TwoTowers, bank: TextBank, lengt
 
 @torch.no_grad()
 def begin_at_ridge(model: FinetunedModel, task: TrainingTask) -> None:
-    """Start the student where ridge regression from the pretrained vectors ends."""
+    """Initialise the student with a ridge regression from the pretrained vectors."""
     learned = (model.towers.known & ~model.probe).cpu().numpy()
     texts_alone = sparse.csr_array(np.zeros((len(task.item_texts), 0), dtype=np.float32))
     vectors, teacher = model.bank.items.cpu().numpy(), model.teacher.cpu().numpy()
@@ -76,7 +76,7 @@ def closed_form_start(
 
 
 def probe_items(start: Start, positives: Interactions, seed: int) -> Tensor:
-    """Choose one of every `PROBE_SHARE` known items [n], neighbours in popularity."""
+    """Mark a random one of every `PROBE_SHARE` known items of similar popularity [n]."""
     counts = np.bincount(positives.item, minlength=len(start.known))
     ranked = np.argsort(-counts, kind="stable")[: int(start.known.sum())]
     groups = np.array_split(ranked, max(1, len(ranked) // PROBE_SHARE))

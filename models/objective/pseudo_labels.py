@@ -1,12 +1,12 @@
-"""Pseudo-labels: what the model is sure of teaches it too, where labels are few.
+"""Pseudo-labels: confident predictions are trained on as labels, where labels are few.
 
-- Before the training, interest prediction from the closed form and the pretrained texts gives every
-  unlabelled pair of a user who trains a probability of liking.
-- Pairs at or above the confidence become likes, pairs at or below its complement dislikes, the
-  surest first, never more for a user than there are labels. They stand at the user's latest time,
-  and the language model alone learns from them (Lee, "Pseudo-label", ICML Workshop 2013).
+- Before the training, interest prediction from the closed form and the pretrained texts gives each
+  unlabelled pair of a training user a probability of liking.
+- Pairs at or above the confidence become likes, pairs at or below its complement dislikes: the most
+  confident first, and for a user at most as many as there are labels. They get the user's latest
+  time, and only the language model is trained on them (Lee, "Pseudo-label", ICML Workshop 2013).
 
-Trade-off: the model's own mistakes come back as labels; off by default.
+Trade-off: wrong predictions become wrong labels; off by default.
 """
 
 import logging
@@ -27,7 +27,7 @@ _log = logging.getLogger("nightrank.train")
 def with_pseudo_labels(
     task: TrainingTask, score: Scorer, vectors: Factors, confidence: float
 ) -> Interactions:
-    """Return the labelled training part with the pairs of which the model is sure behind it.
+    """Return the labelled training part, followed by the pairs that the model is confident about.
 
     `vectors` [n, w] are those of the items' texts.
     """
@@ -63,9 +63,9 @@ def _typical_values(labelled: Interactions, threshold: float) -> tuple[float, fl
 
 
 def _sure(known: Rows, chance: Numbers, confidence: float) -> Rows:
-    """Return the items of whose `chance` [n] the model is sure, the surest first.
+    """Return the items whose `chance` [n] is confident, the most confident first.
 
-    None of the `known`, and never more than these.
+    None of the `known` items, and at most as many as these.
     """
     sureness = np.maximum(chance, 1.0 - chance)
     sureness[known] = 0.0

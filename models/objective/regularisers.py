@@ -1,10 +1,10 @@
-"""What keeps a language model near its start: against forgetting what it was pretrained for.
+"""Penalties that keep a language model near its pretrained state, against forgetting.
 
 - `Anchor`: the squared distance of the tuned weights from their start (L2-SP; Li, Grandvalet and
   Davoine, ICML 2018).
-- `Replay`: general sentences keep the vectors that they had.
+- `Replay`: the distance of general sentences' vectors from their pretrained ones.
 
-Trade-off: both hold back what the corpus teaches; both are off by default.
+Trade-off: both make it harder to learn from the corpus; both are off by default.
 """
 
 import torch
@@ -15,7 +15,7 @@ from models.objective.bank import TextBank
 
 
 class Anchor:
-    """The squared distance of weights from where they stand at construction, times `weight`."""
+    """The squared distance of weights from their values at construction, times `weight`."""
 
     def __init__(self, bank: TextBank, weight: float) -> None:
         self._weights = [w for w in bank.parameters() if w.requires_grad]
@@ -23,7 +23,7 @@ class Anchor:
         self._weight = weight
 
     def __call__(self) -> Tensor:
-        """Return the penalty of the present weights."""
+        """Return the penalty of the current weights."""
         apart = [
             (w - start.to(w.device)).square().sum()
             for w, start in zip(self._weights, self._start, strict=True)
@@ -32,7 +32,7 @@ class Anchor:
 
 
 class Replay:
-    """How far a few of the bank's texts `rows`, drawn each time, are from their first vectors."""
+    """The distance of the texts `rows` of the bank from their first vectors, for a random few."""
 
     DRAWN = 8
 

@@ -14,9 +14,9 @@ from models.data.splits import Split
 class TrainingTask:
     """The data of one fine-tune.
 
-    Everything is chosen on `split.tuning`; what is kept is fitted to `split.final`'s training
-    part at last. `item_texts` and the attribute `columns` [n, c] stand in catalogue order,
-    `profiles` [u] are the users' texts.
+    Training and validation use `split.tuning`; the closed form is then fitted once more, to the
+    training part of `split.final`. `item_texts` and the attribute `columns` [n, c] are in catalogue
+    order, `profiles` [u] are the users' texts.
     """
 
     item_texts: Sequence[str]

@@ -1,4 +1,4 @@
-"""The model under training as a scorer, and the questions that it is asked between steps."""
+"""The model under training as a scorer, for the validations between training steps."""
 
 import torch
 from torch import Tensor
@@ -27,7 +27,7 @@ def apply_text_map(model: FinetunedModel, task: TrainingTask, known: Tensor) -> 
 
 
 class TorchScorer:
-    """Scores users with a model as it stands at construction, from the vectors in its bank."""
+    """Scores users with the state of a model at construction and the vectors in its bank."""
 
     @torch.no_grad()
     def __init__(

@@ -1,8 +1,8 @@
-"""The fine-tune put together from its options: the model under its losses, and the loop around it.
+"""The parts of a fine-tune, built from its options: the model with its losses, and the loop.
 
-Each method has a seam of its own: what learns (`adaptation/`), a loss (`losses.py`), a penalty
-(`regularisers.py`), the objective of a step (`adversarial.py`), varied texts (`augmentation.py`),
-more labels (`pseudo_labels.py`), something beside the loop (`callbacks.py`).
+Each kind of method has a place of its own: which weights are trained (`adaptation/`), a loss
+(`losses.py`), a penalty (`regularisers.py`), the objective of a step (`adversarial.py`), varied
+texts (`augmentation.py`), more labels (`pseudo_labels.py`), a callback (`callbacks.py`).
 """
 
 import logging
@@ -99,7 +99,7 @@ def text_bank(adaptation: Adaptation, task: TrainingTask, options: FinetuneOptio
 def model_under_losses(
     bank: TextBank, task: TrainingTask, options: FinetuneOptions
 ) -> FinetunedModel:
-    """Return bank and towers, from the closed form, under the losses that have a weight."""
+    """Return bank and towers, begun from the closed form, and the losses that have a weight."""
     train, losses = task.split.tuning.train, options.losses
     vectors = bank.vectors.cpu().numpy()
     start = closed_form_start(task, vectors, train, options.start.factors)
@@ -118,7 +118,7 @@ def model_under_losses(
 
 
 def _learnable(task: TrainingTask, weights: dict[str, float]) -> dict[str, float]:
-    """Leave out, with a warning, what labels of one kind can't teach."""
+    """Return the weights; where all labels are alike without interest and rating, and warn."""
     likes = task.split.tuning.labelled_train.value >= task.threshold
     if likes.any() and not likes.all():
         return weights

@@ -1,4 +1,4 @@
-"""What happens beside the training loop: progress, layers that open, texts to look at."""
+"""Callbacks of the training loop: progress lines, gradual unfreezing, sample texts."""
 
 import logging
 from collections.abc import Callable
@@ -14,7 +14,7 @@ _log = logging.getLogger("nightrank.train")
 
 
 class PlainProgress(TrainerCallback):
-    """One line for each log entry, for logs that nobody watches."""
+    """Writes each log entry as one line, for runs without a terminal."""
 
     def on_log(
         self,
@@ -30,7 +30,7 @@ class PlainProgress(TrainerCallback):
 
 
 class GradualUnfreezing(TrainerCallback):
-    """Opens the tuned layers one by one from the top, one every `epochs` passes."""
+    """Unfreezes the tuned layers from the top, one more every `epochs` passes."""
 
     def __init__(self, adaptation: Adaptation, epochs: int) -> None:
         self._layers = [adaptation.trained(layer) for layer in reversed(adaptation.layers)]
@@ -43,11 +43,11 @@ class GradualUnfreezing(TrainerCallback):
         control: TrainerControl,  # noqa: ARG002
         **_: Any,
     ) -> None:
-        """Open as many layers as the passes so far allow."""
-        opened = 1 + int(state.epoch or 0) // self._epochs
+        """Unfreeze as many layers as the passes so far allow."""
+        unfrozen = 1 + int(state.epoch or 0) // self._epochs
         for depth, weights in enumerate(self._layers):
             for weight in weights:
-                weight.requires_grad_(depth < opened)
+                weight.requires_grad_(depth < unfrozen)
 
 
 class TextSamples(TrainerCallback):

@@ -1,15 +1,16 @@
-"""Fine-tuning: the language model learns to stand in for what interactions say.
+"""Fine-tuning: the language model is trained to predict from texts what interactions say of items.
 
-- The closed-form factors are fitted first. A step withholds those of one bucket of items, and the
-  language model makes up for them: for the teacher's factors (distillation), for users who like
-  the items (softmax over the whole catalogue), for what users thought of them (interest, rating).
-- Transformers' Trainer gives the loop, checkpoints that resume, early stopping and TensorBoard;
-  the best weights by validation NDCG@10 are kept, those of the start among them.
-- A step that doesn't fit into memory is halved until it does; a loss that is no number ends the
+- The closed-form factors are fitted first. A step withholds those of one bucket of items and
+  predicts them from the texts. The losses compare the prediction with the teacher's factors
+  (distillation), rank the items for users who like them (softmax over the whole catalogue), and
+  predict what users thought of them (interest, rating).
+- Transformers' Trainer gives the loop, checkpoints that resume, early stopping and TensorBoard. The
+  best weights by validation NDCG@10 are kept, which may be those of the start.
+- A step that doesn't fit into memory is halved until it does. A loss that is not finite ends the
   training at once, with the best weights so far.
 
-Trade-off: a full softmax costs one product of the batch with the catalogue at every step, which
-catalogues beyond some 100,000 items have to sample (setting `ranking_loss`).
+Trade-off: a full softmax multiplies the batch with the whole catalogue at every step; for more than
+some 100,000 items, set `ranking_loss` to a sampled one.
 """
 
 import logging
@@ -46,9 +47,9 @@ _log = logging.getLogger("nightrank.train")
 
 @dataclass(frozen=True)
 class Finetuned:
-    """The best model and its validation NDCG, and all that a version is made of.
+    """The best model, its validation metrics, and whatever else a version's files are written from.
 
-    `pretrained_vectors` [t, w] are those from before, `curve` is the trainer's log.
+    `pretrained_vectors` [t, w] are those before the training, `curve` is the trainer's log.
     """
 
     model: FinetunedModel
@@ -68,9 +69,9 @@ def finetune(
 ) -> Finetuned:
     """Fine-tune and return the best model with its learning curve.
 
-    At last the own factors are fitted to the final training part and the text map to all known
-    items. Checkpoints go to `folder`; where it holds some of the same task, training resumes.
-    `beside` are callbacks of the caller's.
+    After the training, the own factors are fitted to the final training part and the text map to
+    all known items. Checkpoints go to `folder`; where it has some of the same task, training
+    resumes. `beside` are further callbacks.
     """
     # without, sums over gathered rows change with the threads' order; CUDA asks for the variable
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
@@ -83,7 +84,7 @@ def finetune(
     pretrained = bank.vectors.cpu().numpy().copy()
     begin_at_ridge(model, task)
     trainer = _trained(model, task, options, folder, beside)
-    metrics = trainer.load_best() | trainer.misfortunes
+    metrics = trainer.load_best() | trainer.failures
     trained = sum(weight.numel() for weight in adaptation.weights())
     adaptation.merge()
     if options.loop.sharding:
@@ -102,7 +103,7 @@ def _trained(
     folder: Path,
     beside: Sequence[TrainerCallback],
 ) -> NdcgTrainer:
-    """Train until the end, and return the trainer that knows the best weights."""
+    """Train to the end, and return the trainer, which has the file of the best weights."""
     trainer = training_loop(model, task, _labels(model, task, options), options, folder)
     for callback in beside:
         trainer.callback_handler.add_callback(callback)
@@ -115,7 +116,7 @@ def _trained(
         trainer.train(resume_from_checkpoint=resumed or None)
     except DivergedError as error:
         _log.error("%s: stopped, and the best weights so far are kept", error)
-        trainer.misfortunes["diverged_at_step"] = trainer.state.global_step + 1
+        trainer.failures["diverged_at_step"] = trainer.state.global_step + 1
     except RuntimeError as error:
         if not should_reduce_batch_size(error):
             raise
@@ -149,7 +150,7 @@ def _halved(options: FinetuneOptions) -> FinetuneOptions:
 
 
 def _emptied(folder: Path) -> Path:
-    """Remove the checkpoints, whose steps were of another size."""
+    """Remove the checkpoints, whose steps had another size, and return the folder."""
     for checkpoint in folder.glob("checkpoint-*"):
         shutil.rmtree(checkpoint)
     return folder
@@ -158,7 +159,7 @@ def _emptied(folder: Path) -> Path:
 def _closed_form(
     model: FinetunedModel, task: TrainingTask, options: FinetuneOptions
 ) -> tuple[Interest, TextMap]:
-    """Calibrate interest on validation, then fit all that is closed form to the final part."""
+    """Calibrate interest on validation, then fit the closed-form parts to the final split."""
     model.eval()
     model.bank.renew()
     towers, split, columns = model.towers, task.split, task.columns

@@ -1,11 +1,11 @@
-"""A language model that no device holds: its layers are shared by the processes (FSDP).
+"""Sharding of a language model that is too large for one device among the processes (FSDP).
 
-- Each process keeps a part of every layer, and has the whole of one layer at a time, while that
-  layer runs (PyTorch's `fully_shard`). Everything else trains as without it.
-- Weights leave and enter whole: the best ones are kept as those of one process would be.
+- Each process keeps a part of every layer, and gathers the whole of a layer only while that layer
+  runs (PyTorch's `fully_shard`). Everything else is trained as without sharding.
+- Weights are saved and loaded whole, so that the file of the best weights is that of one process.
 
-Trade-off: a layer travels every time it runs; such trainings keep no checkpoints, and start anew
-when they are killed.
+Trade-off: every run of a layer sends its weights between processes. Sharded trainings write no
+checkpoints, and start anew when they are killed.
 """
 
 from collections.abc import Mapping

@@ -39,7 +39,7 @@ Objective = Callable[[torch.nn.Module, dict[str, Tensor]], dict[str, Tensor]]
 
 
 class DivergedError(Exception):
-    """The loss is no number any more."""
+    """The loss is no longer finite."""
 
 
 class NdcgTrainer(Trainer):
@@ -61,7 +61,7 @@ class NdcgTrainer(Trainer):
         self.options = options
         self._objective = objective
         self._steps = steps
-        self.misfortunes: dict[str, float] = {}
+        self.failures: dict[str, float] = {}
         self._terms: defaultdict[str, list[Tensor]] = defaultdict(list)
         super().__init__(**arguments)
         self.best_file = Path(str(self.args.output_dir)) / "best.safetensors"
@@ -83,7 +83,7 @@ class NdcgTrainer(Trainer):
         return_outputs: bool = False,
         num_items_in_batch: Tensor | int | None = None,  # noqa: ARG002 (the Trainer's signature)
     ) -> Any:
-        """Return the weighted loss of a step; DivergedError where it is no number."""
+        """Return the weighted loss of a step; DivergedError where it is not finite."""
         outputs = self._objective(model, inputs)
         for name, value in outputs.items():
             if name != "loss":
@@ -93,7 +93,7 @@ class NdcgTrainer(Trainer):
         return (outputs["loss"], outputs) if return_outputs else outputs["loss"]
 
     def log(self, logs: dict[str, float], *rest: Any) -> None:
-        """Log an entry, that of a loss with the mean of each of its terms since the last."""
+        """Log an entry; one with a loss also gets the mean of each term since the last entry."""
         if "loss" in logs:
             means = {f"loss_{name}": float(torch.stack(v).mean()) for name, v in
                      self._terms.items()}  # fmt: skip
@@ -168,13 +168,13 @@ class NdcgTrainer(Trainer):
             save_file(state, self.best_file, texts)
 
     def load_best(self) -> dict[str, float]:
-        """Give the model the best weights, of a resumed run's first part too; return its NDCG."""
+        """Load the best weights, also those of an interrupted run; return their metrics."""
         self.accelerator.wait_for_everyone()
         load_whole(cast(FinetunedModel, self.model), load_file(self.best_file))
         return self._metrics_of_best()
 
     def remember_best(self) -> None:
-        """Take up the best of an interrupted run."""
+        """Restore the best NDCG of an interrupted run."""
         self.best = self._metrics_of_best()["ndcg@10"]
 
     def _metrics_of_best(self) -> dict[str, float]:

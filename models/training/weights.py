@@ -1,4 +1,4 @@
-"""What training leaves in a version's folder: weights, vectors and the text map; and back."""
+"""A fine-tune's weights, vectors and text map in a version's folder: written and loaded."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The shipped encoder's numbers: every kind loads and serves on the CPU; the choice is logged."""
+"""Quantisation of the shipped encoder: every kind serves on the CPU; the choice is logged."""
 
 import logging
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from jobs.gate.quantisation_choice import chosen_numbers
+from jobs.gate.quantisation_choice import choose_quantisation
 from models.compression.onnx_export import export_encoder
 from models.compression.quantisation import smallest_of_the_fast
 from models.network.encoder import TextEncoder
@@ -28,7 +28,7 @@ def encoder() -> TextEncoder:
     ("quantisation", "largest_error", "megabytes"),
     [("none", 1e-5, 95), ("fp16", 0.01, 48), ("int8", 0.5, 26)],
 )
-def test_every_kind_of_numbers_serves_on_the_cpu(
+def test_every_kind_of_quantisation_serves_on_the_cpu(
     encoder: TextEncoder,
     tmp_path: Path,
     quantisation: str,
@@ -49,7 +49,7 @@ def test_auto_measures_every_kind_and_logs_the_choice(
     encoder: TextEncoder, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.INFO):
-        chosen, tried = chosen_numbers("auto", encoder, "cpu", TEXTS, threads=1)
+        chosen, tried = choose_quantisation("auto", encoder, "cpu", TEXTS, threads=1)
     assert [one.kind for one in tried] == ["int8", "fp16", "none"]
     assert all(one.texts_per_second > 0 and one.cosine > 0.9 for one in tried)
     assert chosen in {"int8", "none"}  # halves are converted on the CPU, back and forth
@@ -60,7 +60,7 @@ def test_a_wanted_kind_is_taken_untried(
     encoder: TextEncoder, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.INFO):
-        assert chosen_numbers("fp16", encoder, "cuda", TEXTS, threads=1) == ("fp16", [])
+        assert choose_quantisation("fp16", encoder, "cuda", TEXTS, threads=1) == ("fp16", [])
     assert "quantisation: fp16 (setting fp16), for scoring on cuda" in caplog.text
 
 

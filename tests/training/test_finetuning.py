@@ -278,7 +278,7 @@ def test_checkpoints_of_other_settings_are_refused(movielens: Settings, tiny_enc
 def test_two_processes_give_what_one_gives_also_with_layers_shared(
     movielens: Settings, tiny_encoder: str
 ) -> None:
-    """Users and texts are dealt out, gradients summed: the same curve but for rounding."""
+    """Users and texts are shared out, gradients summed: the same curve but for rounding."""
     settings = movielens.model_copy(
         update=QUICK | {"encoder": tiny_encoder, "rating_weight": 0.1, "cosine_weight": 0.1}
     )
