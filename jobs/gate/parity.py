@@ -19,7 +19,7 @@ from models.data.splits import make_split
 from models.errors import InputError
 from models.evaluation.parity import Agreement, Parity, agreement, largest_error, mean_cosine
 from models.evaluation.question import Question, Scorer, ask
-from models.evaluation.texts_alone import probe_trial, scorers_by_text, withheld_items
+from models.evaluation.texts_alone import scorers_by_text, withheld_items, withheld_trial
 from models.evaluation.variants import open_variant
 from models.network.towers import TwoTowers
 from models.processors import usable_cores
@@ -59,7 +59,7 @@ def prepare(warehouse: Warehouse, trained: Bundle, towers: TwoTowers, seed: int)
     return Trials(
         dataset,
         ask(split.tuning, dataset.profiles),
-        ask(probe_trial(split.train, withheld), dataset.profiles),
+        ask(withheld_trial(split.train, withheld), dataset.profiles),
         json.loads(trained.path(TEXTS).read_text("utf-8")),
         np.array(trained.array(FINE_TUNED_VECTORS)),
         seed,

@@ -1,21 +1,23 @@
-"""Ranking by texts alone: known items lose their own factors and have what their text says.
+"""Ranking by texts alone: withheld items lose their own factors and have what their text says.
 
 - A fifth of the known items is withheld, as many as the `cold_item` split withholds. The text map
   is solved on the others, so that it has never seen what it predicts.
-- Both encoders go through the same map, that of the full one's vectors: the shipped vectors have
-  to stand in for these.
+- Training withholds evenly over popularity, so that its figure depends less on the draw; the
+  export's gate draws at random, as the split does.
+- At the gate both encoders go through the same map, that of the full one's vectors: the shipped
+  vectors have to stand in for these.
 
-Trade-off: the own factors of the other items still come from all interactions. Both encoders share
-them, so their difference is not touched.
+Trade-off: while anything is chosen, a fifth of the known items teaches nothing. At the gate the own
+factors of the other items still come from all interactions; both encoders share them, so that
+their difference is not touched.
 """
 
 from collections.abc import Callable, Mapping
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import sparse
 
-from models.data.arrays import Factors
+from models.data.arrays import Factors, Mask
 from models.data.interactions import History, Interactions
 from models.data.splits import Trial
 from models.evaluation.question import Scorer
@@ -26,7 +28,7 @@ from models.serving.user_encoder import HistoryEncoder
 SHARE = 5
 
 
-def withheld_items(known: NDArray[np.bool_], seed: int) -> NDArray[np.bool_]:
+def withheld_items(known: Mask, seed: int) -> Mask:
     """Return the mask [n] of a fifth of the `known` items, drawn at random."""
     rows = np.flatnonzero(known)
     chosen = np.zeros(len(known), dtype=np.bool_)
@@ -34,9 +36,23 @@ def withheld_items(known: NDArray[np.bool_], seed: int) -> NDArray[np.bool_]:
     return chosen
 
 
-def probe_trial(positives: Interactions, probe: NDArray[np.bool_]) -> Trial:
-    """Return the question which of the `probe` items [n] users liked, knowing the others."""
-    inside = probe[positives.item]
+def withheld_by_popularity(known: Mask, positives: Interactions, seed: int) -> Mask:
+    """Return the mask [n] of one of every five `known` items that are neighbours in popularity.
+
+    Known are the items with `positives`.
+    """
+    counts = np.bincount(positives.item, minlength=len(known))
+    ranked = np.argsort(-counts, kind="stable")[: int(known.sum())]
+    groups = np.array_split(ranked, max(1, len(ranked) // SHARE))
+    generator = np.random.default_rng(seed)
+    chosen = np.zeros(len(known), dtype=np.bool_)
+    chosen[np.array([generator.choice(group) for group in groups])] = True
+    return chosen
+
+
+def withheld_trial(positives: Interactions, withheld: Mask) -> Trial:
+    """Return the question which of the `withheld` items [n] users liked, knowing the others."""
+    inside = withheld[positives.item]
     return Trial(
         train=positives,
         given=positives.take(~inside),
@@ -44,7 +60,7 @@ def probe_trial(positives: Interactions, probe: NDArray[np.bool_]) -> Trial:
         labelled_train=positives,
         labelled_given=positives.take(~inside),
         labelled=positives.take(inside),
-        candidates=np.flatnonzero(probe),
+        candidates=np.flatnonzero(withheld),
         clock=None,
         threshold=-np.inf,
     )
@@ -53,11 +69,11 @@ def probe_trial(positives: Interactions, probe: NDArray[np.bool_]) -> Trial:
 def scorers_by_text(
     bundle: Bundle,
     own: tuple[Factors, Factors],
-    known: NDArray[np.bool_],
+    known: Mask,
     columns: sparse.csr_array,
     fine_tuned: Factors,
     rows: Mapping[str, int],
-    withheld: NDArray[np.bool_],
+    withheld: Mask,
     threads: int,
 ) -> Callable[[Factors], Scorer]:
     """Return what makes a scorer of text vectors [t, w], without the own factors of `withheld`.

@@ -92,21 +92,21 @@ class TextBank(nn.Module):
 class FinetunedModel(nn.Module):
     """The bank and the towers with their losses.
 
-    `sums` [n, d + h] is what attributes add to the factors of items; `probe` [n] marks the items
-    whose own factors are withheld from the training, to validate how well texts replace them;
+    `sums` [n, d + h] is what attributes add to the factors of items; `withheld` [n] marks the items
+    whose own factors stay out of the training, to validate how well texts replace them;
     `teacher` [n, t] are the factors of known items to be predicted from texts; `terms` are further
     losses of a bucket's texts, `penalties` are added whatever the batch is.
     """
 
     sums: Tensor
-    probe: Tensor
+    withheld: Tensor
     teacher: Tensor
 
     def __init__(
         self,
         bank: TextBank,
         towers: TwoTowers,
-        probe: Tensor,
+        withheld: Tensor,
         teacher: Factors,
         mix: LossMix,
         ranking_loss: RankingLoss,
@@ -123,7 +123,7 @@ class FinetunedModel(nn.Module):
         self.student = nn.Linear(bank.encoder.width, teacher.shape[1])
         width = towers.own_ranking.shape[1] + towers.own_history.shape[1]
         self.register_buffer("sums", torch.zeros(bank.n_items, width))
-        self.register_buffer("probe", probe)
+        self.register_buffer("withheld", withheld)
         self.register_buffer("teacher", torch.from_numpy(teacher))
 
     def split_sums(self, rows: Tensor | slice) -> tuple[Tensor, Tensor]:
@@ -139,7 +139,7 @@ class FinetunedModel(nn.Module):
     def forward(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """Return the mixed loss and its terms for a batch of `Collator`."""
         rows = batch["bucket"]
-        ranking, history = self.item_factors(self.probe)
+        ranking, history = self.item_factors(self.withheld)
         users = self.towers.user_factors(
             self.bank.vectors[batch["profiles"]],
             history,
@@ -175,7 +175,7 @@ class FinetunedModel(nn.Module):
             terms["distillation"] = distillation_loss(self.student(texts), self.teacher[rows])
         if "ranking" in wanted:
             targets = batch["target_users"], rows[batch["target_places"]]
-            taken = batch["taken"] | self.probe
+            taken = batch["taken"] | self.withheld
             asked = Ranking(users, ranking, self.towers.temperature, taken, *targets)
             terms["ranking"] = batch["share_of_ranking"] * self.ranking_loss(asked)
         if {"interest", "rating"} & set(wanted):

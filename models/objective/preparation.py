@@ -1,9 +1,7 @@
-"""Preparation of a fine-tune: closed-form factors, the teacher, the probe items and the buckets.
+"""Preparation of a fine-tune: closed-form factors, the teacher and the buckets.
 
 - The teacher's factors are the principal axes of the training users' scores under the closed form,
   so that a direction counts as much as it changes rankings.
-- Probe items are known items whose own factors are withheld from the training; they show how well
-  factors predicted from texts replace them.
 
 Trade-off: a fifth of the known items isn't trained on while settings and weights are chosen.
 """
@@ -11,7 +9,6 @@ Trade-off: a fifth of the known items isn't trained on while settings and weight
 import numpy as np
 import torch
 from scipy import sparse
-from torch import Tensor
 
 from models.data.arrays import Factors, Rows
 from models.data.interactions import Interactions, histories
@@ -24,12 +21,11 @@ from models.objective.task import TrainingTask, user_rows
 from models.objective.torch_scorer import user_factors
 
 TEACHER_FACTORS, TEACHER_USERS = 64, 4096
-PROBE_SHARE = 5
 
 
 def item_buckets(model: FinetunedModel, size: int) -> list[Rows]:
-    """Return buckets of the known items without the probe items, by text length."""
-    rows = np.flatnonzero((model.towers.known & ~model.probe).cpu().numpy())
+    """Return buckets of the known items that aren't withheld, by text length."""
+    rows = np.flatnonzero((model.towers.known & ~model.withheld).cpu().numpy())
     lengths = np.asarray(model.bank.lengths)[rows]
     return [rows[bucket] for bucket in length_buckets(lengths.tolist(), size)]
 
@@ -59,7 +55,7 @@ def teacher_factors(task: TrainingTask, towers: TwoTowers, bank: TextBank, lengt
 @torch.no_grad()
 def begin_at_ridge(model: FinetunedModel, task: TrainingTask) -> None:
     """Initialise the student with a ridge regression from the pretrained vectors."""
-    learned = (model.towers.known & ~model.probe).cpu().numpy()
+    learned = (model.towers.known & ~model.withheld).cpu().numpy()
     texts_alone = sparse.csr_array(np.zeros((len(task.item_texts), 0), dtype=np.float32))
     vectors, teacher = model.bank.items.cpu().numpy(), model.teacher.cpu().numpy()
     ridge = solve_text_map(vectors, texts_alone, teacher, learned)
@@ -73,14 +69,3 @@ def closed_form_start(
     """Fit the closed form to `positives`; `vectors` [t, w] are the bank's."""
     content = content_features(vectors[: len(task.item_texts)], task.columns)
     return collaborative_start(positives, content, vectors[user_rows(task)], factors)
-
-
-def probe_items(start: Start, positives: Interactions, seed: int) -> Tensor:
-    """Mark a random one of every `PROBE_SHARE` known items of similar popularity [n]."""
-    counts = np.bincount(positives.item, minlength=len(start.known))
-    ranked = np.argsort(-counts, kind="stable")[: int(start.known.sum())]
-    groups = np.array_split(ranked, max(1, len(ranked) // PROBE_SHARE))
-    generator = np.random.default_rng(seed)
-    probe = torch.zeros(len(start.known), dtype=torch.bool)
-    probe[torch.from_numpy(np.array([generator.choice(group) for group in groups]))] = True
-    return probe

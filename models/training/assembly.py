@@ -18,6 +18,7 @@ from transformers import EarlyStoppingCallback, PrinterCallback, TrainerCallback
 from models.data.augmentation import PARAPHRASE, chosen_ways, variants
 from models.data.interactions import Interactions
 from models.errors import InputError
+from models.evaluation.texts_alone import withheld_by_popularity
 from models.network.adaptation.choice import adapt
 from models.network.adaptation.method import Adaptation
 from models.network.adaptation.prefix import PrefixedLayer
@@ -42,7 +43,6 @@ from models.objective.options import RegularisationOptions
 from models.objective.preparation import (
     closed_form_start,
     item_buckets,
-    probe_items,
     teacher_factors,
 )
 from models.objective.regularisers import Anchor, Replay
@@ -108,7 +108,7 @@ def model_under_losses(
     return FinetunedModel(
         bank,
         towers,
-        probe_items(start, train, options.seed),
+        torch.from_numpy(withheld_by_popularity(start.known, train, options.seed)),
         teacher_factors(task, towers, bank, options.examples.history_length),
         LossMix(_learnable(task, losses.weights), losses.learned_weights),
         _ranking_loss(train, losses),

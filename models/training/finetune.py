@@ -130,8 +130,8 @@ def _labels(model: FinetunedModel, task: TrainingTask, options: FinetuneOptions)
     examples = options.examples
     if not examples.pseudo_label_confidence:
         return task.split.tuning.labelled_train
-    apply_text_map(model, task, model.towers.known & ~model.probe)
-    scorer = TorchScorer(model, task, examples.history_length, torch.zeros_like(model.probe))
+    apply_text_map(model, task, model.towers.known & ~model.withheld)
+    scorer = TorchScorer(model, task, examples.history_length, torch.zeros_like(model.withheld))
     items = model.bank.items.cpu().numpy()
     return with_pseudo_labels(task, scorer, items, examples.pseudo_label_confidence)
 
@@ -167,7 +167,7 @@ def _closed_form(
     items = vectors[: model.bank.n_items]
     apply_text_map(model, task, towers.known)
     length = options.examples.history_length
-    scorer = TorchScorer(model, task, length, torch.zeros_like(model.probe))
+    scorer = TorchScorer(model, task, length, torch.zeros_like(model.withheld))
     interest = fit_interest(ask(split.tuning, task.profiles), scorer, items, columns)
     towers.set_own(closed_form_start(task, vectors, split.final.train, options.start.factors))
     text_map = apply_text_map(model, task, towers.known)

@@ -1,7 +1,7 @@
 """The training loop: Transformers' Trainer with our losses and validation by ranking.
 
 - Every validation renews all text vectors and solves the text map anew, then asks two questions:
-  the validation part, and the probe items by their texts alone.
+  the validation part, and the withheld items by their texts alone.
 - The best weights by the mean of both NDCG@10 are kept in a file beside the checkpoints.
 """
 
@@ -23,7 +23,7 @@ from transformers import Trainer, TrainingArguments
 
 from models.errors import InputError
 from models.evaluation.question import ask, judge
-from models.evaluation.texts_alone import probe_trial
+from models.evaluation.texts_alone import withheld_trial
 from models.network.processes import rank
 from models.objective.bank import FinetunedModel
 from models.objective.examples import StepLoader
@@ -45,7 +45,7 @@ class DivergedError(Exception):
 class NdcgTrainer(Trainer):
     """The Trainer with our losses, two learning rates and validation by ranking.
 
-    Validation asks two questions: the validation part, and the probe items by their texts alone.
+    Validation asks two questions: the validation part, and the withheld items by their texts alone.
     The best weights by the mean of both NDCG@10 are kept in a file beside the checkpoints.
     """
 
@@ -66,10 +66,10 @@ class NdcgTrainer(Trainer):
         super().__init__(**arguments)
         self.best_file = Path(str(self.args.output_dir)) / "best.safetensors"
         self.best = -1.0
-        probe = cast(FinetunedModel, self.model).probe.cpu().numpy()
+        withheld = cast(FinetunedModel, self.model).withheld.cpu().numpy()
         self.questions = {
             "validation": ask(task.split.tuning, task.profiles),
-            "texts_alone": ask(probe_trial(task.split.tuning.train, probe), task.profiles),
+            "texts_alone": ask(withheld_trial(task.split.tuning.train, withheld), task.profiles),
         }
 
     def get_train_dataloader(self) -> StepLoader:
@@ -124,10 +124,10 @@ class NdcgTrainer(Trainer):
         was_training = model.training
         model.eval()
         model.bank.renew()
-        apply_text_map(model, self.task, model.towers.known & ~model.probe)
+        apply_text_map(model, self.task, model.towers.known & ~model.withheld)
         ndcg = {}
         for name, question in self.questions.items():
-            without = model.probe & (name == "texts_alone")
+            without = model.withheld & (name == "texts_alone")
             scorer = TorchScorer(model, self.task, self.options.examples.history_length, without)
             answer = judge(question, scorer) if len(question.users) else None
             ndcg[name] = 0.0 if answer is None else float(answer.ndcg().mean())
@@ -143,10 +143,10 @@ class NdcgTrainer(Trainer):
 
     @torch.no_grad()
     def samples(self) -> list[tuple[str, int]]:
-        """Return probe items' texts with the rank that the text alone has for one who liked it."""
+        """Return withheld items' texts, with the rank of each by its text for one who liked it."""
         model, question = cast(FinetunedModel, self.model), self.questions["texts_alone"]
         length = self.options.examples.history_length
-        scorer = TorchScorer(model, self.task, length, model.probe)
+        scorer = TorchScorer(model, self.task, length, model.withheld)
         some = slice(SAMPLES)
         scores = scorer(question.histories[some], question.profiles[some])
         candidates = question.trial.candidates

@@ -7,7 +7,7 @@ from models.data.interactions import History, Interactions
 from models.data.splits import make_split
 from models.evaluation.parity import Parity, agreement, largest_error, mean_cosine, overlap
 from models.evaluation.question import Question, ask
-from models.evaluation.texts_alone import withheld_items
+from models.evaluation.texts_alone import withheld_by_popularity, withheld_items
 
 USERS, ITEMS = 20, 30
 
@@ -76,3 +76,13 @@ def test_a_fifth_of_the_known_items_is_withheld() -> None:
     withheld = withheld_items(known, seed=0)
     assert withheld.sum() == 10
     assert not (withheld & ~known).any()
+
+
+def test_one_of_every_five_neighbours_in_popularity_is_withheld_in_training() -> None:
+    item = np.repeat(np.arange(20), np.arange(20, 0, -1))
+    zeros = np.zeros(len(item), dtype=np.int64)
+    positives = Interactions(zeros, item, zeros + 5.0, zeros * 1.0, 1, 25)
+    known = np.arange(25) < 20
+    withheld = withheld_by_popularity(known, positives, seed=0)
+    assert withheld[:20].reshape(4, 5).sum(axis=1).tolist() == [1, 1, 1, 1]
+    assert not withheld[20:].any()
