@@ -144,7 +144,7 @@ def tiny_encoder(tmp_path_factory: pytest.TempPathFactory) -> str:
 
     from models.network.loading import load_language_model
 
-    model, tokenizer = load_language_model("all-MiniLM-L6-v2")
+    model, tokenizer, _ = load_language_model("all-MiniLM-L6-v2")
     set_seed(0)
     config = BertConfig(
         vocab_size=model.config.vocab_size,

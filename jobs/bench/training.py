@@ -60,14 +60,13 @@ def main(folder: Path) -> None:
 def race(texts: list[str], settings: Settings) -> dict[str, float]:
     """Return the seconds that one pass over `texts` takes each contender."""
     targets = torch.randn(len(texts), TARGETS, generator=torch.Generator().manual_seed(0))
-    model, tokenizer = load_language_model(settings.encoder)
-    encoder = TextEncoder(model, tokenizer, settings.max_tokens)
+    encoder = TextEncoder(*load_language_model(settings.encoder), settings.max_tokens)
     started = time.perf_counter()
     adaptation = adapt(encoder, "full", settings.tuned_layers, settings.tuning_rank)
     bank = TextBank(adaptation, texts, len(texts))
     filled = time.perf_counter() - started
-    peer = SentenceTransformer(str(model.name_or_path), device="cpu")
-    peer.max_seq_length = settings.max_tokens
+    peer = SentenceTransformer(str(encoder.model.name_or_path), device="cpu")
+    peer.max_seq_length = encoder.max_tokens
 
     def encoded(rows: Rows) -> Tensor:
         features = peer.preprocess([texts[row] for row in rows])

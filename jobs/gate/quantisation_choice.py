@@ -18,6 +18,7 @@ import numpy as np
 from models.compression.onnx_export import export_encoder
 from models.compression.quantisation import KINDS, smallest_of_the_fast
 from models.compression.throughput import Encode, measure
+from models.data.arrays import Factors
 from models.network.encoder import TextEncoder
 from models.serving.text_vectors import TextVectors
 
@@ -65,13 +66,19 @@ def _measured(
             encoders[kind] = TextVectors(exported, threads, device).encode
             sizes[kind] = exported.graph.stat().st_size
     some = texts[:: -(-len(texts) // 256)]
-    exact = encoders["none"](some)
+    exact = _directions(encoders["none"](some))
     return [
         MeasuredQuantisation(
             kind,
             sizes[kind],
             speed.texts_per_second,
-            float(np.mean((encoders[kind](some) * exact).sum(axis=1))),
+            float(np.mean((_directions(encoders[kind](some)) * exact).sum(axis=1))),
         )
         for kind, speed in measure(encoders, texts).items()
     ]
+
+
+def _directions(vectors: Factors) -> Factors:
+    """Return `vectors` [n, w] at unit length, which not every encoder gives them."""
+    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+    return np.asarray(vectors / np.maximum(lengths, 1e-12), dtype=np.float32)

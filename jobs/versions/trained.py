@@ -15,6 +15,7 @@ import numpy as np
 
 from jobs.settings.model import Settings
 from jobs.warehouse.dataset import Dataset
+from models.compression.onnx_export import encoder_facts
 from models.data.attributes import AttributeColumns
 from models.data.splits import make_split, thinned
 from models.data.texts import item_texts
@@ -23,7 +24,7 @@ from models.network.options import EncoderOptions
 from models.network.processes import rank
 from models.objective.task import TrainingTask
 from models.serving.bundle import write_manifest
-from models.serving.manifest import EncoderFacts, Manifest, TrainedWith
+from models.serving.manifest import Manifest, TrainedWith
 from models.training.finetune import Finetuned, finetune
 from models.training.options import FinetuneOptions
 from models.training.weights import save_weights, start_encoder
@@ -79,7 +80,7 @@ def _manifest(
         rated_item_ids=item_ids[result.interest.rated].tolist(),
         blocks=towers.users.blocks,
         popularity=towers.users.popularity,
-        encoder=EncoderFacts(encoder.max_tokens, encoder.width),
+        encoder=encoder_facts(encoder),
         history_length=settings.history_length,
         metrics=result.metrics,
         learning_curve=result.curve,

@@ -52,13 +52,23 @@ def export_encoder(encoder: TextEncoder, folder: Path, quantisation: str) -> Exp
             do_validation=False,
         )
         shutil.copyfile(quantise(exported, quantisation), folder / ENCODER)
-    append_pooling(folder / ENCODER, encoder.width)
+    append_pooling(folder / ENCODER, encoder.width, encoder.sentences)
     refuse_unsafe_graph(folder / ENCODER)
     encoder.tokenizer.save_pretrained(folder / "tokenizer")
     shutil.copyfile(folder / "tokenizer" / TOKENIZER, folder / TOKENIZER)
     shutil.rmtree(folder / "tokenizer")
-    facts = EncoderFacts(encoder.max_tokens, encoder.width)
-    return ExportedEncoder(folder / ENCODER, folder / TOKENIZER, facts)
+    return ExportedEncoder(folder / ENCODER, folder / TOKENIZER, encoder_facts(encoder))
+
+
+def encoder_facts(encoder: TextEncoder) -> EncoderFacts:
+    """Return what a version's manifest has to say of `encoder`."""
+    return EncoderFacts(
+        encoder.max_tokens,
+        encoder.width,
+        encoder.sentences.pooling,
+        encoder.sentences.normalised,
+        encoder.sentences.prompt,
+    )
 
 
 def write_towers(towers: TwoTowers, text_dim: int, folder: Path) -> None:

@@ -1,7 +1,7 @@
-"""The language model as a text encoder: tokens in, one vector of unit length out.
+"""The language model as a text encoder: tokens in, one vector out.
 
-- Mean pooling over tokens, then L2 normalisation, as all-MiniLM-L6-v2 was trained
-  (Reimers and Gurevych, "Sentence-BERT", EMNLP 2019).
+- Prompt, pooling and normalisation are those that the encoder was trained with
+  (`sentence_config.py`; Reimers and Gurevych, "Sentence-BERT", EMNLP 2019).
 - Its layers are run here one by one, so that training can start from the kept output of the lower
   ones (`trunk.py`).
 
@@ -20,6 +20,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from models.data.arrays import Factors, Rows
 from models.data.texts import length_buckets
 from models.network.loading import layers_of
+from models.network.sentence_config import SentenceConfig
 
 
 @dataclass(frozen=True)
@@ -46,15 +47,26 @@ class Tokens:
 
 
 class TextEncoder(nn.Module):
-    """A BERT-like encoder with mean pooling; vectors have unit length."""
+    """A BERT-like encoder and how its tokens become a vector."""
 
     def __init__(
-        self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, max_tokens: int
+        self,
+        model: PreTrainedModel,
+        tokenizer: PreTrainedTokenizerBase,
+        sentences: SentenceConfig,
+        max_tokens: int,
     ) -> None:
+        """Read at most `max_tokens` of a text, and no more than the encoder was trained for."""
         super().__init__()
         self.model = model
         self.tokenizer = tokenizer
-        self.max_tokens = min(max_tokens, int(model.config.max_position_embeddings) - 2)
+        self.sentences = sentences
+        self.cut_at(max_tokens)
+
+    def cut_at(self, max_tokens: int) -> None:
+        """Read at most `max_tokens` of a text from now on, or what the encoder can take."""
+        positions = int(self.model.config.max_position_embeddings) - 2
+        self.max_tokens = min(max_tokens, positions, self.sentences.max_tokens or positions)
 
     @property
     def width(self) -> int:
@@ -72,8 +84,9 @@ class TextEncoder(nn.Module):
         return int(self.tokenizer.pad_token_id or 0)
 
     def tokenize(self, texts: Sequence[str]) -> Tokens:
-        """Return the token ids of `texts`, cut at `max_tokens`."""
-        encoded = self.tokenizer(list(texts), truncation=True, max_length=self.max_tokens)
+        """Return the token ids of `texts`, the prompt before each, cut at `max_tokens`."""
+        prompted = [self.sentences.prompt + text for text in texts]
+        encoded = self.tokenizer(prompted, truncation=True, max_length=self.max_tokens)
         return Tokens(cast(list[list[int]], encoded["input_ids"]))
 
     def states(self, ids: Tensor, mask: Tensor, layers: int) -> Tensor:
@@ -83,12 +96,10 @@ class TextEncoder(nn.Module):
     def pooled(self, hidden: Tensor, mask: Tensor, first_layer: int) -> Tensor:
         """Return vectors [b, w] from the hidden states that enter layer `first_layer`."""
         hidden = self._through(hidden, mask, layers_of(self.model)[first_layer:])
-        weights = mask.unsqueeze(-1).to(hidden.dtype)
-        mean = (hidden * weights).sum(dim=1) / weights.sum(dim=1).clamp(min=1)
-        return nn.functional.normalize(mean, dim=-1)
+        return self.sentences.pooled(hidden, mask)
 
     def forward(self, ids: Tensor, mask: Tensor) -> Tensor:
-        """Return vectors [b, w] of unit length for token ids [b, l]."""
+        """Return vectors [b, w] for token ids [b, l]."""
         return self.pooled(self._embedded(ids), mask, 0)
 
     def _embedded(self, ids: Tensor) -> Tensor:

@@ -110,10 +110,11 @@ class GeneralisedBce:
 def likeness_loss(vectors: Tensor, teacher: Tensor) -> Tensor:
     """Return the mean squared error of the cosines [m, m] of texts against a teacher's.
 
-    `vectors` [m, w] and `teacher` [m, v] have rows of length one (relations, not positions, are
-    taught: Park et al., "Relational knowledge distillation", CVPR 2019).
+    `vectors` are [m, w] and `teacher` [m, v] (relations, not positions, are taught: Park et al.,
+    "Relational knowledge distillation", CVPR 2019).
     """
-    return nn.functional.mse_loss(vectors @ vectors.T, teacher @ teacher.T)
+    own, other = (nn.functional.normalize(rows, dim=-1) for rows in (vectors, teacher))
+    return nn.functional.mse_loss(own @ own.T, other @ other.T)
 
 
 def interest_loss(logits: Tensor, labels: Tensor) -> Tensor:

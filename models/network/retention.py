@@ -23,6 +23,10 @@ REPLAYED: list[str] = _SENTENCES["replayed"]
 def likeness(encoder: TextEncoder) -> Numbers:
     """Return the cosine of each of `PAIRS`."""
     first, second = (encoder.vectors([pair[side] for pair in PAIRS]) for side in (0, 1))
+    if not encoder.sentences.normalised:
+        first, second = (
+            rows / np.linalg.norm(rows, axis=1, keepdims=True) for rows in (first, second)
+        )
     return np.asarray((first * second).sum(axis=1), dtype=np.float64)
 
 

@@ -25,13 +25,18 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class EncoderFacts:
-    """What has to be known of an exported text encoder to feed it.
-
-    `max_tokens`: tokens of a text that it reads; `text_dim`: width of its vectors.
-    """
+    """What has to be known of a text encoder to feed it, and to go on training it."""
 
     max_tokens: int
+    """Tokens of a text that it reads."""
     text_dim: int
+    """Width of its vectors."""
+    pooling: str = "mean"
+    """How its tokens become a vector: "mean", "cls" or "max"."""
+    normalised: bool = True
+    """Whether its vectors have unit length."""
+    prompt: str = ""
+    """What is put before every text."""
 
 
 @dataclass(frozen=True)
@@ -148,7 +153,13 @@ class Manifest:
             rated_item_ids=keys.take("rated_item_ids", _list(_text)),
             blocks=tuple(keys.take("blocks", _list(_record(Block)))),
             popularity=keys.take("popularity", _record(Popularity)),
-            encoder=EncoderFacts(keys.take("max_tokens", _whole), keys.take("text_dim", _whole)),
+            encoder=EncoderFacts(
+                max_tokens=keys.take("max_tokens", _whole),
+                text_dim=keys.take("text_dim", _whole),
+                pooling=keys.take("pooling", _text, "mean"),
+                normalised=keys.take("normalised", _truth, True),
+                prompt=keys.take("prompt", _text, ""),
+            ),
             history_length=keys.take("history_length", _whole),
             metrics=keys.take("metrics", _mapping(_number)),
             learning_curve=keys.take("learning_curve", _list(_mapping(_number))),
@@ -190,6 +201,10 @@ class _Keys:
 
 def _text(value: object) -> str:
     return _checked(value, str)
+
+
+def _truth(value: object) -> bool:
+    return _checked(value, bool)
 
 
 def _whole(value: object) -> int:

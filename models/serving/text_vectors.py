@@ -29,10 +29,11 @@ class TextVectors:
         self._tokenizer = Tokenizer.from_file(str(encoder.tokenizer))
         self._tokenizer.no_padding()
         self._tokenizer.enable_truncation(encoder.facts.max_tokens)
+        self._prompt, self._normalised = encoder.facts.prompt, encoder.facts.normalised
         self.width = encoder.facts.text_dim
 
     def encode(self, texts: Sequence[str]) -> Factors:
-        """Return the vectors [n, w] of `texts`, each of unit length and independent of the rest."""
+        """Return the vectors [n, w] of `texts`, each independent of the rest."""
         distinct = {text: position for position, text in enumerate(dict.fromkeys(texts))}
         vectors = np.zeros((len(distinct), self.width), dtype=np.float32)
 
@@ -45,7 +46,7 @@ class TextVectors:
         return vectors[[distinct[text] for text in texts]]
 
     def _one(self, text: str) -> NDArray[np.float32]:
-        ids = np.asarray([self._tokenizer.encode(text).ids], dtype=np.int64)
+        ids = np.asarray([self._tokenizer.encode(self._prompt + text).ids], dtype=np.int64)
         feed = {
             "input_ids": ids,
             "attention_mask": np.ones_like(ids),
@@ -53,4 +54,6 @@ class TextVectors:
         }
         found = self._session.run(None, {k: v for k, v in feed.items() if k in self._inputs})[0]
         vector = np.asarray(found[0], dtype=np.float32)
+        if not self._normalised:
+            return vector
         return np.asarray(vector / max(float(np.linalg.norm(vector)), 1e-12), dtype=np.float32)

@@ -146,8 +146,8 @@ def _ranking_loss(train: Interactions, losses: LossOptions) -> RankingLoss:
 
 
 def _likeness(encoder: TextEncoder, task: TrainingTask, losses: LossOptions) -> BucketTerm:
-    model, tokenizer = load_language_model(losses.teacher_encoder, "teacher_encoder")
-    teacher = TextEncoder(model, tokenizer, encoder.max_tokens)
+    loaded = load_language_model(losses.teacher_encoder, "teacher_encoder")
+    teacher = TextEncoder(*loaded, max_tokens=encoder.max_tokens)
     known = torch.from_numpy(teacher.vectors(task.item_texts))
 
     def term(rows: Tensor, texts: Tensor) -> Tensor:

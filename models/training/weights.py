@@ -1,6 +1,7 @@
 """A fine-tune's weights, vectors and text map in a version's folder: written and loaded."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -64,9 +65,15 @@ def save_weights(
 
 
 def load_encoder(bundle: Bundle) -> TextEncoder:
-    """Return the fine-tuned text encoder of a version."""
-    settings = bundle.manifest.settings
-    encoder = start_encoder(settings.encoder, bundle.manifest.encoder.max_tokens)
+    """Return the fine-tuned text encoder of a version, with its own pooling and prompt."""
+    settings, facts = bundle.manifest.settings, bundle.manifest.encoder
+    encoder = start_encoder(settings.encoder, facts.max_tokens)
+    encoder.sentences = replace(
+        encoder.sentences,
+        pooling=facts.pooling,
+        normalised=facts.normalised,
+        prompt=facts.prompt,
+    )
     if settings.tuning in UNMERGED:
         adapt(encoder, settings.tuning, settings.tuned_layers, settings.tuning_rank)
     encoder.model.load_state_dict(load_file(bundle.path(ENCODER_WEIGHTS)))
@@ -86,7 +93,7 @@ def start_encoder(name: str, max_tokens: int) -> TextEncoder:
             f"setting `encoder`: version {name} has a prefix or adapters, which can't be tuned "
             "further"
         )
-    encoder.max_tokens = max_tokens
+    encoder.cut_at(max_tokens)
     return encoder
 
 

@@ -23,13 +23,13 @@ TEXTS = [f"{colour} {animal}" for colour in COLOURS for animal in ANIMALS]
 @pytest.fixture
 def encoder() -> TextEncoder:
     torch.manual_seed(0)
-    _, tokenizer = load_language_model("all-MiniLM-L6-v2")
+    _, tokenizer, sentences = load_language_model("all-MiniLM-L6-v2")
     config = BertConfig(
         hidden_size=16, num_hidden_layers=3, num_attention_heads=4, intermediate_size=24,
         max_position_embeddings=32, initializer_range=0.3,
     )  # fmt: skip
     config._attn_implementation = "eager"
-    return TextEncoder(BertModel(config), tokenizer, 16).eval()
+    return TextEncoder(BertModel(config), tokenizer, sentences, 16).eval()
 
 
 @pytest.mark.parametrize(("keep", "kept"), [(3, "1, 2, 3"), (2, "1, 3"), (1, "1")])

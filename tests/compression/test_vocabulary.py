@@ -63,7 +63,7 @@ def test_other_vocabularies_are_left_as_they_are(
     encoder: TextEncoder, caplog: pytest.LogCaptureFixture
 ) -> None:
     merges = PreTrainedTokenizerFast(tokenizer_object=Tokenizer(BPE()))
-    other = TextEncoder(encoder.model, merges, 16)
+    other = TextEncoder(encoder.model, merges, encoder.sentences, 16)
     with caplog.at_level(logging.WARNING):
         assert trim_vocabulary(other, CORPUS, 100) is other
     assert "only WordPiece can be trimmed, not BPE" in caplog.text
