@@ -24,6 +24,7 @@ import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 from onnx import TensorProto, helper
+from scipy.fft import dct
 
 from models.data.arrays import Factors, Rows
 from models.serving.runtime import open_session
@@ -179,9 +180,7 @@ def _balance(items: Factors, users: Factors) -> Doubles:
 def _mixing(dim: int) -> Doubles:
     """Return an orthogonal matrix [d, d] that spreads every axis: a cosine transform."""
     signs = np.random.default_rng(0).choice([-1.0, 1.0], dim)
-    place = np.arange(dim)
-    cosines = np.cos(np.pi / dim * (place[:, None] + 0.5) * place) * np.sqrt(2 / dim)
-    cosines[:, 0] /= np.sqrt(2)
+    cosines = dct(np.eye(dim), norm="ortho")
     return np.asarray(signs[:, None] * cosines, dtype=np.float64)
 
 
