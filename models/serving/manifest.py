@@ -38,6 +38,14 @@ class EncoderFacts:
     prompt: str = ""
     """What is put before every text."""
 
+    def to_json(self) -> dict[str, Any]:
+        """Return the keys of `model.json`; those at their default are left out."""
+        return {
+            one.name: getattr(self, one.name)
+            for one in fields(self)
+            if getattr(self, one.name) != one.default
+        }
+
 
 @dataclass(frozen=True)
 class FileFacts:
@@ -132,7 +140,7 @@ class Manifest:
             one.name: getattr(self, one.name) for one in fields(self) if one.name != "encoder"
         }
         content |= {
-            **asdict(self.encoder),
+            **self.encoder.to_json(),
             "settings": dict(self.settings.values),
             "blocks": [asdict(block) for block in self.blocks],
             "popularity": asdict(self.popularity),

@@ -57,7 +57,14 @@ manifests = st.builds(
         tuple
     ),
     popularity=st.builds(Popularity, *[numbers] * 4, st.tuples(*[numbers] * 4)),
-    encoder=st.builds(EncoderFacts, max_tokens=whole, text_dim=whole),
+    encoder=st.builds(
+        EncoderFacts,
+        max_tokens=whole,
+        text_dim=whole,
+        pooling=st.sampled_from(["mean", "cls", "max"]),
+        normalised=st.booleans(),
+        prompt=names,
+    ),
     history_length=whole,
     metrics=st.dictionaries(names, numbers),
     learning_curve=st.lists(st.dictionaries(names, numbers), max_size=3),
