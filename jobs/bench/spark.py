@@ -96,10 +96,7 @@ def spark_write(race: Race) -> Run:
             "reason": fn.concat(fn.lit('like "'), (number % SEEN).cast("string"), fn.lit('"')),
         }
         rows = session.range(0, limit * K, 1, tasks)
-        rows = rows.select(
-            *(values[c].alias(c) for c in TABLES[RECOMMENDATIONS_STAGED].column_names)
-        )
-        _committed(rows, warehouse)
+        _committed(rows.select(*(value.alias(name) for name, value in values.items())), warehouse)
 
     run(min(_WARM_USERS, race.users))
     return run

@@ -1,26 +1,25 @@
-"""The audit of a staged night: what must hold before a reader may see it.
+"""The audit of a staged night: what must hold before readers may see it.
 
-- Each check is a query that returns the offending keys; a night passes when all return none.
-- The checks run against the table versions that the night was made of, so that an ingest in
-  between changes nothing.
-- All failures are told at once, each with its count and one example.
+- Each check is a query for the users whose rows are wrong. A night passes when no query finds any.
+- The checks read the versions of `items`, `interactions` and `users` from which the night was
+  scored, so that an ingest since then changes nothing.
+- All failed checks are reported at once, each with a count and one example.
 
-Trade-off: every check scans the night again, in SQL that can be read, rather than one clever pass.
+Trade-off: each check scans the night again; nine readable queries instead of one fast one.
 """
 # ruff: noqa: S608  (names of tables and checked dates, nothing that people type)
 
 import duckdb
 
 from jobs.nights.staged import StagedNight
-from jobs.warehouse.tables import INTERACTIONS, ITEMS, RECOMMENDATIONS_STAGED, USERS
+from jobs.warehouse.tables import INTERACTIONS, ITEMS, RECOMMENDATIONS_STAGED, TABLES, USERS
 from models.errors import InputError
 
 _PAIR = "user_id || ', item ' || item_id"
-_NOT_RIGHT = """SELECT coalesce(user_id, 'null') FROM night
-    WHERE user_id IS NULL OR rank IS NULL OR item_id IS NULL OR score IS NULL
-       OR model_version IS NULL OR reason IS NULL OR NOT isfinite(score)"""
+_NULLS = " OR ".join(f"{name} IS NULL" for name in TABLES[RECOMMENDATIONS_STAGED].required)
 _CHECKS = {
-    "rows with a null or a score that isn't finite": _NOT_RIGHT,
+    "rows with a null or a score that isn't finite": f"""SELECT coalesce(user_id, 'null') FROM night
+        WHERE {_NULLS} OR NOT isfinite(score)""",
     "rows of another model version": "SELECT user_id FROM night WHERE model_version <> $version",
     "users with a hole or a repeat in their ranks": """SELECT user_id FROM night GROUP BY user_id
         HAVING min(rank) <> 1 OR max(rank) <> count(*) OR count(DISTINCT rank) <> count(*)""",
@@ -42,9 +41,9 @@ _CHECKS = {
 
 
 def audit(tables: duckdb.DuckDBPyConnection, night: StagedNight) -> dict[str, int]:
-    """Check the staged `night` in `tables` and return its numbers of users and rows.
+    """Check the staged `night` in `tables` and return how many `users` and `rows` it has.
 
-    Raises InputError that lists every check that failed, with its count and an example.
+    Raises InputError that lists every failed check, with its count and an example.
     """
     _make_views(tables, night)
     users, rows = tables.sql("SELECT count(DISTINCT user_id), count(*) FROM night").fetchall()[0]
@@ -65,7 +64,7 @@ def audit(tables: duckdb.DuckDBPyConnection, night: StagedNight) -> dict[str, in
 
 
 def _make_views(tables: duckdb.DuckDBPyConnection, night: StagedNight) -> None:
-    """Make `night`, its rows, and `expected`, the number of rows due to every user."""
+    """Make two views: `night`, its rows, and `expected`, how many rows each user must have."""
     profiles = f"UNION SELECT user_id FROM {USERS}" if USERS in night.inputs else ""
     tables.execute(
         f"CREATE TEMP VIEW night AS SELECT * FROM {RECOMMENDATIONS_STAGED} "

@@ -1,12 +1,13 @@
-"""One commit for a night's files, by the driver, through delta-rs.
+"""The driver commits all files of a night at once, through delta-rs.
 
-- The night's partition is replaced: the files that were collected come, all others go. Other
-  nights stay.
-- The table's CHECKs have to be those that the tasks have enforced (`jobs.nights.files`).
-- What a night was made of travels with the commit, and is read back: it must be the newest.
+- The commit replaces the night's partition by the files that the tasks have written. Other nights
+  stay as they are.
+- It is refused where the table has a CHECK that the tasks don't enforce (`jobs.nights.files`).
+- The commit's metadata say from what the night was scored. They are read back, to be sure that
+  this commit is the newest.
 
-Trade-off: files are written before anybody knows whether they count. Those of a job that failed
-or was killed lie in the night's folder, in no version of the table, until `maintain` takes them.
+Trade-off: files are written before the commit that makes them part of the table. Those of a job
+that failed or was killed stay in the night's folder until `maintain` deletes them.
 """
 
 import datetime as dt
@@ -30,7 +31,7 @@ _CHECK = "delta.constraints."
 def collected(files: DataFrame) -> list[Row]:
     """Run the job and return its rows about files, FILES_SCHEMA.
 
-    Raises the InputError that a task raised.
+    Raises InputError where a task has raised one.
     """
     try:
         return files.collect()
@@ -46,8 +47,8 @@ def commit_night(
 ) -> int:
     """Replace the night `run_date` of the staged table by `files`; return the table's version.
 
-    The caller holds the table's lock. Raises InputError where the table has a CHECK that no task
-    has looked at.
+    The caller holds the table's lock. Raises InputError where the table has a CHECK that the tasks
+    don't enforce.
     """
     path = warehouse.path(RECOMMENDATIONS_STAGED)
     table = DeltaTable(path)

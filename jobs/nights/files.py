@@ -1,16 +1,15 @@
-"""The files of a night: Parquet that a Spark task writes itself, where the lists are made.
+"""The Parquet files of a night, which the Spark tasks write themselves.
 
-- One attempt of a task writes one file, of a name of its own, and hands over one row about it:
-  what Delta's log has to say. A file counts once the driver has committed that row; the file of a
-  failed, killed or overtaken attempt never does.
-- Rows go out in groups of a quarter of a million, with the columns of the table but for its
-  partition.
-- Delta enforces a table's CHECKs in what writes through it, which this doesn't: every row is
-  checked here, before its file is closed.
-- An attempt that fails removes its file. One that is killed can't: `maintain` does.
+- Each attempt of a task writes one file with a unique name, and returns one row about it with what
+  Delta's log needs. The file belongs to the table once the driver has committed that row. The file
+  of an attempt that failed, was killed or came second is never committed.
+- Files have row groups of a quarter of a million rows, and all columns but the partition's.
+- Delta doesn't see these writes, so the table's CHECKs are enforced here, on every row, before the
+  file is closed.
+- A failed attempt deletes its file. What a killed one has left is deleted by `maintain`.
 
-Trade-off: executors reach the table through pyarrow's file systems, with credentials of their
-own, as the driver does through delta-rs; Spark's settings for object stores count for nothing.
+Trade-off: executors write through pyarrow's file systems and the driver commits through delta-rs.
+Both take credentials from the environment; Spark's settings for object stores don't apply.
 """
 
 import datetime as dt
@@ -44,9 +43,9 @@ _FILES: dict[str, pa.DataType] = {
     "rows": pa.int64(),
     "stats": pa.string(),
 }
-_SPARK_NAMES = {pa.string(): "string", pa.int64(): "bigint"}
-FILES_SCHEMA = ", ".join(f"{name} {_SPARK_NAMES[kind]}" for name, kind in _FILES.items())
+FILES_SCHEMA = pa.schema(_FILES)
 _TABLE = TABLES[RECOMMENDATIONS_STAGED]
+_REQUIRED = [column.name for column in COLUMNS if not column.nullable]
 _WITH_STATS = ("user_id", "rank", "score")
 _GROUP_ROWS = 1 << 18
 _NANOSECONDS_IN_A_MILLISECOND = 1_000_000
@@ -54,7 +53,7 @@ _NANOSECONDS_IN_A_MILLISECOND = 1_000_000
 
 @dataclass(frozen=True)
 class Destination:
-    """Where a night's rows go: the table's path or URI, the night; and whose model made them."""
+    """Where rows are written: the table's path or URI and the night; with their model version."""
 
     table: str
     run_date: dt.date
@@ -62,9 +61,10 @@ class Destination:
 
 
 def written(tables: Iterator[pa.Table], to: Destination) -> Iterator[pa.RecordBatch]:
-    """Write `tables` to one new file and yield one row about it; nothing where they hold no row.
+    """Write `tables` to one new file and yield one row about it, FILES_SCHEMA.
 
-    Raises InputError that names the first user whose row breaks a check of the table.
+    Where the tables have no rows there is no file, and nothing is yielded. Raises InputError that
+    names the first user whose row breaks a check of the table.
     """
     part = _Part(to)
     try:
@@ -78,7 +78,7 @@ def written(tables: Iterator[pa.Table], to: Destination) -> Iterator[pa.RecordBa
 
 
 class _Part:
-    """One file on its way: nothing is made before the first row."""
+    """One file that is being written; it is created with the first row."""
 
     def __init__(self, to: Destination) -> None:
         self._files, root = _file_system(to.table)
@@ -92,7 +92,7 @@ class _Part:
         self._most: dict[str, Any] = {}
 
     def add(self, rows: pa.Table) -> None:
-        """Take rows; every so many are written."""
+        """Add rows; they are written once there are enough for a row group."""
         if len(rows):
             self._writer = self._writer or self._opened()
             self._waiting.append(rows.cast(COLUMNS) if rows.schema != COLUMNS else rows)
@@ -101,7 +101,7 @@ class _Part:
             self._write()
 
     def closed(self) -> list[pa.RecordBatch]:
-        """Write what is left, close the file and return the row about it, if there is one."""
+        """Write the remaining rows, close the file and return the row about it, if any."""
         if self._writer is None:
             return []
         self._write()
@@ -114,12 +114,12 @@ class _Part:
             "rows": self._rows,
             "stats": self._stats(),
         }
-        return [pa.RecordBatch.from_pylist([row], schema=pa.schema(_FILES))]
+        return [pa.RecordBatch.from_pylist([row], schema=FILES_SCHEMA)]
 
     def removed(self) -> None:
-        """Take the file away, where there is one."""
+        """Delete the file, where there is one."""
         if self._writer is not None:
-            with suppress(OSError, pa.ArrowException):  # the error that brought us here is told
+            with suppress(OSError, pa.ArrowException):  # the first error is the one to report
                 self._writer.close()
             with suppress(OSError):
                 self._files.delete_file(self._path)
@@ -149,7 +149,7 @@ class _Part:
         least, most = self._least, self._most
         if not np.isfinite([least["score"], most["score"]]).all():  # JSON has no infinity
             least, most = ({k: v for k, v in x.items() if k != "score"} for x in (least, most))
-        nulls = dict.fromkeys(COLUMNS.names, 0)
+        nulls = dict.fromkeys(_REQUIRED, 0)
         return json.dumps(
             {"numRecords": self._rows, "minValues": least, "maxValues": most, "nullCount": nulls}
         )
@@ -157,7 +157,7 @@ class _Part:
 
 def _check(rows: pa.Table, night: dt.date) -> None:
     """Raise InputError that names the first user who has a null, or breaks a CHECK."""
-    wrong = {f"{name} NOT NULL": rows[name].is_null() for name in COLUMNS.names}
+    wrong = {f"{name} NOT NULL": rows[name].is_null() for name in _REQUIRED}
     wrong |= {_TABLE.checks[name]: pc.invert(holds(rows)) for name, holds in CHECKS.items()}
     for what, where in wrong.items():
         if pc.any(where).as_py():
@@ -170,6 +170,6 @@ def _check(rows: pa.Table, night: dt.date) -> None:
 def _file_system(table: str) -> tuple[pf.FileSystem, str]:
     if "://" not in table:
         return pf.LocalFileSystem(), table
-    # Spark says s3a where others say s3
+    # Spark writes s3a:// or s3n:// where pyarrow expects s3://
     found, path = pf.FileSystem.from_uri(re.sub(r"^s3[an]://", "s3://", table))
     return found, path

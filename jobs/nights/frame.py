@@ -1,15 +1,15 @@
-"""The Spark side of a night: interactions to users, one after another, users to files of lists.
+"""The Spark side of a night: interactions are sorted by user, and tasks write each user's list.
 
-- One shuffle, by the hash of the user, so that a retried task sees the same users again; profiles
-  and lists that may be kept travel in it too, as rows of their own.
-- A partition is sorted, oldest event first, equal times by `tie_order`, whatever files the tables
-  lie in. Tasks cut it into users (`jobs.nights.rows`): Spark never holds a history as a whole.
-- Pairs never exist, and lists never enter the JVM: the task that makes them writes them to a file
-  (`jobs.nights.files`), and one row about the file is all that comes back.
-- A list that may be kept is written where the ranker leaves it out: no second pass tells who was
-  scored.
+- There is one shuffle, by the hash of the user, so that a retried task gets the same users again.
+  Profiles and lists that may be kept go through the same shuffle as rows of their own.
+- Partitions are sorted by user, then by time, equal times by `tie_order`, so the order doesn't
+  depend on the files of the tables. Tasks cut the rows into users (`jobs.nights.rows`); Spark
+  never holds a whole history.
+- User-item pairs are never rows, and lists never enter the JVM: the task that ranks them writes
+  them to a file (`jobs.nights.files`) and returns one row about that file.
+- A task that doesn't rank a user again writes the list that was kept.
 
-Trade-off: the item ids are joined to events by broadcast, right up to some million items.
+Trade-off: item ids are joined to events by a broadcast, which works up to some million items.
 """
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -19,6 +19,7 @@ import pyarrow as pa
 from pyspark import Accumulator, SparkFiles, TaskContext
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as fn
+from pyspark.sql.pandas.types import from_arrow_schema
 
 from jobs.nights.files import FILES_SCHEMA, Destination, written
 from jobs.nights.incremental import Kept
@@ -37,17 +38,21 @@ from jobs.warehouse.tables import INTERACTIONS, RECOMMENDATIONS_STAGED, USERS
 from models.data.interactions import tie_order
 from models.serving.night import Lists, NightPlan, Users, top_lists
 
+_FILES_IN_SPARK = from_arrow_schema(FILES_SCHEMA)
 _USERS_PER_TASK, _TASKS_PER_CORE, _USERS_PER_FILE = 5_000, 8, 50_000
 
 
 def task_count(users: int, cores: int) -> int:
-    """Return the number of tasks, which is that of files: all cores busy, no file too large."""
+    """Return the number of tasks, each of which writes a file: enough for all cores and no more.
+
+    A file has the lists of 5,000 to 50,000 users, unless there are fewer users for each core.
+    """
     wanted = min(users // _USERS_PER_TASK, cores * _TASKS_PER_CORE)
     return max(cores, wanted, users // _USERS_PER_FILE)
 
 
 def items_frame(spark: SparkSession, item_ids: Sequence[str]) -> DataFrame:
-    """Return item_id, item_row and the item's place in a tie, ready for a broadcast join."""
+    """Return item_id, item_row and tie (the order at equal times), for a broadcast join."""
     table = pa.table(
         {
             "item_id": pa.array(item_ids, pa.string()),
@@ -67,12 +72,12 @@ def user_rows(
     only: DataFrame | None = None,
     kept: DataFrame | None = None,
 ) -> DataFrame:
-    """Return the rows of users, one user after another, for `jobs.nights.rows.users_of`.
+    """Return the rows of users, sorted by user, for `jobs.nights.rows.users_of`.
 
     A row is an event (ts, tie, item_row, value), a profile (text) or an entry of a list of `kept`
-    (rank, item_id, score, reason), and null in what the others have. Users are those of
-    interactions and of `users`, and of `only` (user_id) where it is given; an event whose item
-    isn't in `items` is null but for its user.
+    (the columns ENTRY); its other columns are null. Users are those of `interactions` and of
+    `users`, limited to `only` (user_id) where that is given. An event whose item isn't in `items`
+    has a user and nothing else.
     """
     events = _table(spark, warehouse, INTERACTIONS, versions).join(items, "item_id", "left")
     known = fn.col("item_row").isNotNull()
@@ -92,7 +97,7 @@ def user_rows(
 
 
 def users_frame(spark: SparkSession, users: Collection[str]) -> DataFrame:
-    """Return the user_ids `users`, ready for a broadcast join."""
+    """Return the user_ids `users`, for a broadcast join."""
     table = pa.table({"user_id": pa.array(sorted(users), pa.string())})
     return fn.broadcast(spark.createDataFrame(table))
 
@@ -100,7 +105,7 @@ def users_frame(spark: SparkSession, users: Collection[str]) -> DataFrame:
 def kept_frame(
     spark: SparkSession, warehouse: Warehouse, kept: Kept, scored: DataFrame
 ) -> DataFrame:
-    """Return the rows of the night `kept`, but those of users `scored`."""
+    """Return the rows of the night `kept`, without those of the users `scored`."""
     versions = {RECOMMENDATIONS_STAGED: kept.table_version}
     rows = _table(spark, warehouse, RECOMMENDATIONS_STAGED, versions)
     return rows.where(fn.col("run_date") == fn.lit(kept.night.run_date)).join(
@@ -109,7 +114,10 @@ def kept_frame(
 
 
 def plan_lists(plan: NightPlan) -> Callable[[Users], Lists]:
-    """Return what a task does with a batch of users, by `plan`, whose folders were shipped."""
+    """Return the function that ranks a batch of users in a task, as `plan` says.
+
+    The folders that `plan` names were sent to the executors.
+    """
 
     def lists(users: Users) -> Lists:
         found = replace(
@@ -129,11 +137,11 @@ def written_lists(
     to: Destination,
     done: Accumulator[Counts],
 ) -> DataFrame:
-    """Return rows about files, FILES_SCHEMA: the lists of the users of `rows`.
+    """Write the lists of the users of `rows`, and return rows about the files, FILES_SCHEMA.
 
-    `rows` are those of `user_rows`; `lists` gets as many users at a time as `plan` says, in whose
-    `night_folder` the item ids are. A list that may be kept stands for who is not among what
-    `lists` returns. Users are counted in `done`.
+    `rows` are those of `user_rows`. `lists` gets `plan.batch_users` users at a time; the item ids
+    are in `plan.night_folder`. A user whom `lists` leaves out gets the list that was kept. `done`
+    counts the users seen and scored.
     """
 
     def attempt(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
@@ -154,16 +162,16 @@ def written_lists(
         task = TaskContext.get()
         done.add({task.partitionId() if task else 0: (seen, scored)})
 
-    return rows.mapInArrow(attempt, FILES_SCHEMA)
+    return rows.mapInArrow(attempt, _FILES_IN_SPARK)
 
 
 def written_rows(rows: DataFrame, to: Destination) -> DataFrame:
-    """Return rows about files, FILES_SCHEMA: `rows`, which have all columns of a night's."""
+    """Write `rows`, which have all columns of a night, and return rows about the files."""
 
     def attempt(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         yield from written((pa.Table.from_batches([batch]) for batch in batches), to)
 
-    return rows.select(*COLUMNS.names).mapInArrow(attempt, FILES_SCHEMA)
+    return rows.select(*COLUMNS.names).mapInArrow(attempt, _FILES_IN_SPARK)
 
 
 def _table(

@@ -1,10 +1,10 @@
-"""Users as they come from Spark, and lists as the rows that are stored, both in Arrow.
+"""Arrow tables in a scoring task: Spark's rows become users, and ranked lists become stored rows.
 
-- Spark sends rows, one user after another; a batch of users is cut from them, and their histories
-  from the long arrays of the batch: no Python object for each number.
-- Item ids and reasons are taken from arrays by their places.
+- Spark sends rows ordered by user. They are cut into batches of whole users, and the histories are
+  slices of the batch's arrays, without a Python object for each number.
+- Item ids and reasons are looked up in arrays by position.
 
-Trade-off: numpy and pyarrow alone, no frames: what Spark sends must have the columns named here.
+Trade-off: numpy and pyarrow alone, which is fast but relies on the column names used here.
 """
 
 from collections.abc import Iterator, Sequence
@@ -23,8 +23,10 @@ from models.data.interactions import History
 from models.serving.night import Lists, Users
 
 _TABLE = TABLES[RECOMMENDATIONS_STAGED]
-ENTRY = ["user_id", "rank", "item_id", "score", "reason"]
+# what a file holds: the partition's column stands in its path
 COLUMNS = pa.schema([one for one in _TABLE.arrow_schema if one.name not in _TABLE.partition_by])
+# what a list that may be kept brings along: a night's rows all get the model version of that night
+ENTRY = [name for name in COLUMNS.names if name != "model_version"]
 _ITEM_IDS = "item_ids.arrow"
 _EVENT = ["item_row", "value", "ts"]
 _MICROSECONDS_IN_A_SECOND = 1e6
@@ -62,9 +64,9 @@ def whole_users(batches: Iterator[pa.RecordBatch], most: int) -> Iterator[pa.Tab
 
 
 def users_of(rows: pa.Table, k: int) -> Users:
-    """Return the users whose `rows`, of `night_frame.user_rows`, stand one user after another.
+    """Return the users of `rows`, which are those of `jobs.nights.frame.user_rows`.
 
-    A list with a k-th entry is their floor.
+    The score of the k-th entry of the list that may be kept is the user's floor, if there is one.
     """
     ids, ends = _runs(rows["user_id"].combine_chunks())
     owners = np.repeat(np.arange(len(ids)), np.diff(ends, prepend=0))
@@ -91,25 +93,26 @@ def users_of(rows: pa.Table, k: int) -> Users:
 
 
 def fresh_rows(users: Users, lists: Lists, item_ids: "pa.Array[Any]", version: str) -> pa.Table:
-    """Return the rows of the `lists` of `users`, made by the model `version`."""
+    """Return the rows to store for the `lists` of `users`, ranked by the model `version`."""
     starts = np.repeat(np.cumsum(lists.lengths) - lists.lengths, lists.lengths)
-    return _rows(
-        pa.array(users.ids, pa.string()).take(np.repeat(lists.users, lists.lengths)),
-        pa.array(np.arange(1, len(starts) + 1) - starts, pa.int32()),
-        item_ids.take(lists.items),
-        pa.array(lists.scores, pa.float32()),
-        pa.array(lists.words, pa.string()).take(lists.reasons),
+    return _stored(
+        {
+            "user_id": pa.array(users.ids, pa.string()).take(np.repeat(lists.users, lists.lengths)),
+            "rank": pa.array(np.arange(1, len(starts) + 1) - starts, pa.int32()),
+            "item_id": item_ids.take(lists.items),
+            "score": pa.array(lists.scores, pa.float32()),
+            "reason": pa.array(lists.words, pa.string()).take(lists.reasons),
+        },
         version,
     )
 
 
 def kept_rows(rows: pa.Table, users: Users, lists: Lists, version: str) -> pa.Table:
-    """Return those of the `rows` of `users` that are lists, of who isn't among `lists`."""
+    """Return the kept lists among the `rows` of `users`: those of users without one in `lists`."""
     ranked = pa.array(users.ids, pa.string()).take(lists.users)
     keeps = pc.invert(pc.is_in(rows["user_id"], value_set=ranked))
     kept = rows.select(ENTRY).filter(pc.and_(rows["rank"].is_valid(), keeps))
-    user, rank, item, score, reason = kept.columns
-    return _rows(user, rank, item, score, reason, version)
+    return _stored(dict(zip(ENTRY, kept.columns, strict=True)), version)
 
 
 def _runs(ids: "pa.Array[Any]") -> "tuple[pa.Array[Any], Rows]":
@@ -128,13 +131,8 @@ def _flat(rows: pa.Table, name: str, kind: pa.DataType | None = None) -> NDArray
     return np.asarray(column if kind is None else column.cast(kind))
 
 
-def _rows(users: Any, ranks: Any, items: Any, scores: Any, reasons: Any, model: str) -> pa.Table:
-    columns = {
-        "user_id": users,
-        "rank": ranks,
-        "item_id": items,
-        "score": scores,
-        "model_version": pa.repeat(pa.scalar(model), len(users)),
-        "reason": reasons,
-    }
+def _stored(entries: dict[str, Any], version: str) -> pa.Table:
+    """Return the columns `entries`, by the names of ENTRY, with the model version beside them."""
+    model = pa.repeat(pa.scalar(version), len(entries["user_id"]))
+    columns = {**entries, "model_version": model}
     return pa.Table.from_arrays([columns[name] for name in COLUMNS.names], schema=COLUMNS)

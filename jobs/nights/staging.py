@@ -1,12 +1,13 @@
-"""Stages a night: scored and kept lists become files, and the files one commit.
+"""Stages a night: writes scored and kept lists to files, and commits the files.
 
-- Where no item may enter a list, users whose lists are kept are copied from the earlier night, and
-  the others alone go through the workers.
-- Where some may, every user does, with the list that may be kept; the workers rank those whom such
-  an item could reach.
-- The driver gets a row for each file and commits them all at once (`jobs.nights.commit`).
+- A full night scores every user.
+- Where an earlier night's lists can be kept and no item could enter them, they are copied, and
+  only the other users are scored.
+- Where some items could enter kept lists, every user goes through the workers, together with the
+  list that may be kept. The workers rank only the users whom such an item could reach.
+- The driver gets one row for each file and commits them all at once (`jobs.nights.commit`).
 
-Trade-off: the commit is the first moment at which anything is to be seen of a night.
+Trade-off: no row of a night can be seen before that commit.
 """
 
 from dataclasses import dataclass
@@ -38,7 +39,7 @@ from models.serving.night import NightPlan
 
 @dataclass(frozen=True)
 class Staged:
-    """What was staged: the night's rows, the users scored, the version of the staged table."""
+    """What was staged: the night's rows, how many users were scored, the table's new version."""
 
     rows: int
     users_scored: int
@@ -54,9 +55,9 @@ def stage(
     plan: NightPlan,
     kept: Kept | None,
 ) -> Staged:
-    """Score `users` users but for those whose lists are kept, and commit the night.
+    """Score the `users` users of the night, except those whose lists are kept, and commit it.
 
-    The caller holds the table's lock. Raises InputError naming a user whose vector is no number.
+    The caller holds the table's lock. Raises InputError naming a user whose vector isn't finite.
     """
     warehouse.create(RECOMMENDATIONS_STAGED)
     passing = users if kept is None or kept.entering else len(kept.score)
@@ -78,9 +79,9 @@ def _frame(
     kept: Kept | None,
     done: Accumulator[Counts],
 ) -> DataFrame:
-    """Return rows about the night's files; `passing` users go through the ranker.
+    """Return rows about the night's files, FILES_SCHEMA.
 
-    They are counted in `done`.
+    `passing` users go through the workers, who count them in `done`.
     """
     items = items_frame(session, catalogue.item_ids)
     tasks = task_count(passing, session.sparkContext.defaultParallelism)

@@ -1,11 +1,11 @@
-"""What the text of one field means: typed values, and the reasons against a row.
+"""How the text of a field is read: its typed value, and the reasons to reject its row.
 
-- Each function takes the field's text as a Spark column and returns the typed column and reasons,
-  which are null where there is nothing to object.
-- Identifiers, titles and texts are kept to the letter; numbers must be finite; times are seconds
+- Each function takes the field's text as a Spark column. It returns the typed column and a list of
+  reason columns, which are null in good rows.
+- Identifiers, titles and texts are kept as they are. Numbers must be finite. Times are seconds
   since 1970 or ISO 8601, in UTC where no zone is given, from 1970 up to 2100.
 
-Trade-off: `try_cast` everywhere: a field that can't be read is null and has a reason, instead of an
+Trade-off: `try_cast` everywhere: a field that can't be read gives null and a reason instead of an
 error in the middle of a job.
 """
 
@@ -20,7 +20,7 @@ Named = list[tuple[str, Column]]  # an attribute's name and its text
 
 
 def identifier(text: Column, name: str) -> tuple[Column, list[Column]]:
-    """Return the identifier as it is; it may hold any character but not be blank."""
+    """Return the identifier unchanged; it may hold any characters but must not be blank."""
     return text, [
         fn.when(fn.trim(fn.coalesce(text, fn.lit(""))) == "", f"{name} is empty"),
         fn.when(text.contains("\ufffd"), f"{name} is not valid UTF-8"),
@@ -36,7 +36,7 @@ def value(text: Column | None) -> tuple[Column, list[Column]]:
 
 
 def timestamp(text: Column) -> tuple[Column, list[Column]]:
-    """Return the moment, to the microsecond."""
+    """Return the timestamp, to the microsecond."""
     seconds = _number(text)
     iso = fn.unix_micros(fn.when(text.rlike(_ISO), text.try_cast("timestamp")))
     within = (seconds >= 0) & (seconds < END_OF_TIME)
@@ -50,7 +50,7 @@ def timestamp(text: Column) -> tuple[Column, list[Column]]:
 
 
 def available(text: Column | None) -> tuple[Column, list[Column]]:
-    """Return the flag; true where nothing is said."""
+    """Return the flag; true where the source has none."""
     if text is None:
         return fn.lit(True), []
     filled = fn.coalesce(fn.nullif(text, fn.lit("")), fn.lit("true"))
@@ -59,7 +59,7 @@ def available(text: Column | None) -> tuple[Column, list[Column]]:
 
 
 def features(text: Column | None) -> tuple[Column, list[Column]]:
-    """Return the vector, written as a JSON list or with blanks between; null where empty."""
+    """Return the vector, read from a JSON list or from numbers between blanks; null where empty."""
     if text is None:
         return fn.lit(None).cast("array<float>"), []
     filled = fn.nullif(text, fn.lit(""))
@@ -70,7 +70,7 @@ def features(text: Column | None) -> tuple[Column, list[Column]]:
 
 
 def attributes(text: Column | None, others: Named) -> tuple[Column, list[Column]]:
-    """Return the given map joined with the other columns, and the reason against the map."""
+    """Return the map in `text`, with the other columns added to it, and why it can't be read."""
     pairs = [fn.struct(fn.lit(name).alias("key"), value.alias("value")) for name, value in others]
     filled = fn.filter(
         fn.array(*pairs) if pairs else fn.array().cast("array<struct<key:string,value:string>>"),
@@ -94,7 +94,7 @@ def attributes(text: Column | None, others: Named) -> tuple[Column, list[Column]
 
 
 def described(text: Column, others: Named) -> Column:
-    """Return the given text, then each other column as "Name: value."; bars become commas."""
+    """Return the text, followed by "Name: value." for each other column; bars become commas."""
     sentences = [
         fn.when(
             fn.trim(value) != "",
@@ -104,6 +104,11 @@ def described(text: Column, others: Named) -> Column:
         for name, value in others
     ]  # fmt: skip
     return fn.concat_ws(" ", fn.when(fn.trim(text) != "", text), *sentences)
+
+
+def named(name: str) -> Column:
+    """Return the column called `name`, which may hold dots and backticks."""
+    return fn.col("`" + name.replace("`", "``") + "`")
 
 
 def given(fields: dict[str, Column], name: str) -> Column:

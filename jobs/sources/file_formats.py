@@ -1,14 +1,14 @@
-"""Files of one table in CSV, TSV, JSON Lines, Parquet or RecBole's atomic form, as text columns.
+"""Reads files in CSV, TSV, JSON Lines, Parquet or RecBole's atomic format, as text columns.
 
-- Text is UTF-8, may be gzipped, and names its columns in its first line; a folder of part files
-  stands for a file.
-- Atomic files know no quotes; their headers are typed, such as `user_id:token`. Links become
-  triples of the relation `item_entity`.
-- Every field is handed on as text; lists are joined by commas, structures written as JSON. A row
-  that can't be taken apart stands whole in the column `_corrupt_record`.
+- CSV, TSV and atomic files are UTF-8, may be gzipped, and name their columns in the first line. A
+  folder of part files can stand in place of a file.
+- Atomic files have no quotes, and types in their headers, such as `user_id:token`. Their links
+  become triples of the relation `item_entity`.
+- Every field becomes text: lists are joined by commas, structures written as JSON. A row that
+  can't be parsed is kept whole in the column `_corrupt_record`.
 
-Trade-off: CSV and TSV fields may hold newlines, so one such file is read by one task; the other
-formats, and part files, are read by all.
+Trade-off: fields of CSV and TSV may hold newlines, so one task reads a whole such file; the other
+formats, and part files, are read in parallel.
 """
 
 import csv
@@ -32,6 +32,7 @@ from pyspark.sql.types import (
     StructType,
 )
 
+from jobs.sources.fields import named
 from jobs.sources.validation import CORRUPT
 from jobs.warehouse.tables import ITEM_ENTITY
 from models.errors import InputError
@@ -53,10 +54,10 @@ _DELIMITED_OPTIONS = {
 
 
 def read_file(spark: SparkSession, path: Path) -> DataFrame:
-    """Return the rows of a file, lazily, in text columns.
+    """Return the rows of a file as text columns, lazily.
 
-    Raises InputError that names the file, and the column where it is one, when the file is empty
-    or of another form.
+    Raises InputError that names the file, and the column if one is at fault, where the file is
+    empty or malformed.
     """
     reader = _READERS[stem_and_ending(path)[1]]
     try:
@@ -94,7 +95,7 @@ def _read_tsv(spark: SparkSession, path: Path) -> DataFrame:
 def _read_quoted(spark: SparkSession, path: Path, delimiter: str) -> DataFrame:
     names = _header(path, delimiter, csv.QUOTE_MINIMAL)
     with _opened(path) as text:
-        # told, not found out: Spark would make every CRLF within a field of such a file LF
+        # set it: where Spark detects the line end itself, it turns a field's CRLFs into LFs
         line_end = "\r\n" if text.readline().endswith("\r\n") else "\n"
     reader = spark.read.options(sep=delimiter, quote='"', escape='"', multiLine=True)
     return _read_delimited(reader.options(lineSep=line_end), path, names)
@@ -149,7 +150,7 @@ def _read_parquet(spark: SparkSession, path: Path) -> DataFrame:
     # Spark 4.2 refuses timestamps in nanoseconds, which pandas writes, but for this switch
     spark.conf.set("spark.sql.legacy.parquet.nanosAsLong", "true")
     nanos = [column.name for column in schemas[0] if str(column.type).startswith("timestamp[ns")]
-    micros = {name: fn.timestamp_micros(fn.floor(_quoted(name) / 1000)) for name in nanos}
+    micros = {name: fn.timestamp_micros(fn.floor(named(name) / 1000)) for name in nanos}
     return spark.read.parquet(str(path)).withColumns(micros)
 
 
@@ -166,7 +167,7 @@ ENDINGS = tuple(ending for ending in _READERS if ending not in ATOMIC_ENDINGS)
 
 def _as_text(path: Path, field: StructField) -> Column:
     kind = field.dataType
-    column = _quoted(field.name)
+    column = named(field.name)
     if isinstance(kind, ArrayType) and isinstance(kind.elementType, StringType):
         column = fn.array_join(column, ", ")
     elif isinstance(kind, ArrayType | MapType | StructType):
@@ -198,7 +199,3 @@ def _no_doubles(path: Path, names: list[str]) -> None:
     twice = next((name for name in lower if lower.count(name) > 1), None)
     if twice is not None:
         raise InputError(f"{path}: column `{twice}` is there more than once")
-
-
-def _quoted(name: str) -> Column:
-    return fn.col("`" + name.replace("`", "``") + "`")

@@ -1,15 +1,14 @@
-"""Rows as they came, checked against the schema of their table: good ones typed, bad ones told why.
+"""Checks rows against the schema of their table: good rows get types, bad rows get reasons.
 
-- Columns are matched by name, without regard to case, by the names below or by the table's own.
-  Of items and users any other column becomes an attribute and part of the text; of interactions
-  and triples it is an error.
-- Every field arrives as text. What it means is decided here, once for all formats.
-- Rows with the same key: equal ones become one; of different ones the greatest stays (by value,
-  then by text), whatever the order of the rows, and the others are rejected.
+- Columns are matched by name, ignoring case: the table's own names and those in ALIASES. Any other
+  column of items and users becomes an attribute and part of the text; of interactions and triples
+  it is an error.
+- Every field arrives as text and is read the same way for all formats (`jobs.sources.fields`).
+- Of rows with the same key, equal ones are merged into one. Of different ones the greatest is kept
+  (by value, then by text), whatever the order of the rows, and the others are rejected.
 
-Trade-off: all of a row's reasons are collected in one pass of Spark expressions instead of by a
-schema library, which would name columns but not the rows; Delta's NOT NULLs and CHECKs stand
-behind as a second fence.
+Trade-off: Spark expressions collect all reasons against a row in one pass. A schema library would
+name columns, but not rows. Delta's NOT NULLs and CHECKs guard the tables once more.
 """
 
 from dataclasses import dataclass
@@ -21,7 +20,6 @@ from pyspark.sql import functions as fn
 from jobs.sources import fields as read
 from jobs.warehouse.merge import contents
 from jobs.warehouse.tables import INTERACTIONS, ITEMS, TABLES, TRIPLES, USERS
-from jobs.warehouse.tables import Column as TableColumn
 from models.errors import InputError
 
 CORRUPT = "_corrupt_record"  # the whole row as text, where a reader could not take it apart
@@ -51,7 +49,7 @@ _SHOWN = 200  # characters of a row in a message
 
 @dataclass(frozen=True)
 class RawTable:
-    """A table as it came: its name, where it came from, and a frame with text columns only."""
+    """A table of a source: its name, its origin for messages, and a frame of text columns."""
 
     name: str
     origin: str
@@ -60,7 +58,7 @@ class RawTable:
 
 @dataclass(frozen=True)
 class CheckedTable:
-    """A frame with the table's columns, `_reason` (null: the row is good) and `_row` as JSON."""
+    """A frame with the table's columns, `_reason` (null in good rows) and `_row` as JSON."""
 
     name: str
     origin: str
@@ -90,22 +88,24 @@ class CheckedTable:
 
 
 def check(raw: RawTable, ingest_id: str) -> CheckedTable:
-    """Return the rows of `raw` typed and judged; nothing runs yet.
+    """Return the rows of `raw`, checked and with their types, lazily.
 
-    Raises InputError that names the origin and the column when one is unknown, doubled, missing
-    or has no name.
+    Raises InputError that names the origin and a column that is unknown, repeated, missing or
+    without a name.
     """
     columns = matched_columns(raw)
-    fields = {target: fn.trim(_quoted(column)) for target, column in columns.items()}
+    fields = {target: fn.trim(read.named(column)) for target, column in columns.items()}
     for name in ("user_id", "item_id", "head", "relation", "tail", "title", "text"):
-        if name in columns:  # kept to the letter
-            fields[name] = _quoted(columns[name])
+        if name in columns:  # not trimmed
+            fields[name] = read.named(columns[name])
     typed, reasons = _typed(raw, fields)
     values = {**typed, "ingest_id": fn.lit(ingest_id)}
-    row = fn.to_json(fn.struct(*(_quoted(name) for name in raw.frame.columns if name != CORRUPT)))
+    row = fn.to_json(
+        fn.struct(*(read.named(name) for name in raw.frame.columns if name != CORRUPT))
+    )
     if CORRUPT in raw.frame.columns:
-        reasons = [fn.when(_quoted(CORRUPT).isNotNull(), "the row can't be parsed"), *reasons]
-        row = fn.coalesce(_quoted(CORRUPT), row)
+        reasons = [fn.when(read.named(CORRUPT).isNotNull(), "the row can't be parsed"), *reasons]
+        row = fn.coalesce(read.named(CORRUPT), row)
     reason = fn.nullif(fn.concat_ws("; ", *reasons), fn.lit(""))
     judged = raw.frame.select(
         *(values[name].alias(name) for name in TABLES[raw.name].column_names),
@@ -164,11 +164,11 @@ def _typed(raw: RawTable, fields: dict[str, Column]) -> tuple[dict[str, Column],
     typed: dict[str, Column] = {}
     reasons: list[Column] = []
     others = _other_columns(raw)
-    for column in TABLES[raw.name].columns:
-        if column.name == "ingest_id":
+    for name in TABLES[raw.name].column_names:
+        if name == "ingest_id":
             continue
-        value, reason = _field(column, fields, others)
-        typed[column.name] = value
+        value, reason = _field(name, fields, others)
+        typed[name] = value
         reasons += reason
     if raw.name == ITEMS:
         wordless = (fn.trim(typed["title"]) == "") & (fn.trim(read.given(fields, "text")) == "")
@@ -177,9 +177,8 @@ def _typed(raw: RawTable, fields: dict[str, Column]) -> tuple[dict[str, Column],
 
 
 def _field(
-    column: TableColumn, fields: dict[str, Column], others: list[tuple[str, Column]]
+    name: str, fields: dict[str, Column], others: list[tuple[str, Column]]
 ) -> tuple[Column, list[Column]]:
-    name = column.name
     if name == "text":
         return read.described(read.given(fields, name), others), []
     if name == "title":
@@ -198,7 +197,7 @@ def _other_columns(raw: RawTable) -> list[tuple[str, Column]]:
     if raw.name not in TAKES_ATTRIBUTES:
         return []
     taken = {*matched_columns(raw).values(), CORRUPT}
-    return [(name.strip(), _quoted(name)) for name in raw.frame.columns if name not in taken]
+    return [(name.strip(), read.named(name)) for name in raw.frame.columns if name not in taken]
 
 
 def _unique(name: str, frame: DataFrame) -> DataFrame:
@@ -227,7 +226,3 @@ def _reject(name: str, frame: DataFrame, condition: Column, reason: str) -> Data
         fn.when(condition, fn.lit(reason)).otherwise(fn.col(_REASON)).alias(_REASON),
         fn.when(condition, row).otherwise(fn.col(_ROW)).alias(_ROW),
     )
-
-
-def _quoted(name: str) -> Column:
-    return fn.col("`" + name.replace("`", "``") + "`")

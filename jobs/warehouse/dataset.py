@@ -1,12 +1,12 @@
-"""The Delta tables as arrays: catalogue, interactions, users and their profiles.
+"""Reads the Delta tables into arrays: catalogue, interactions, users and their profiles.
 
-- Items and users stand in catalogue order; users are those of `users` and of `interactions`.
-- Interactions are ordered by time, ties by `tie_order`, then by user row: the same arrays whatever
-  files the tables lie in.
-- Every table is read at one version, given or the newest, and the versions are handed back.
+- Items and users are in catalogue order. Users are those of `users` and of `interactions`.
+- Interactions are ordered by time, equal times by `tie_order`, then by user row. The arrays don't
+  depend on how the tables are split into files.
+- Each table is read at a given version or the newest one; the versions read are returned.
 
-Trade-off: everything in the memory of one process (about 30 bytes an interaction), because the
-networks and the baselines want arrays; the scorer reads its interactions through Spark instead.
+Trade-off: everything is held in the memory of one process (about 30 bytes per interaction), because
+training and the baselines need arrays. Scoring reads interactions through Spark instead.
 """
 
 from collections.abc import Collection, Mapping

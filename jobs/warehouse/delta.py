@@ -1,11 +1,13 @@
 """The warehouse: Delta tables under one folder or URI, read and written without a JVM.
 
-- Tables are made here, with their NOT NULLs and CHECKs, before any row; Spark writes into them.
-- Every commit, by Spark or from here, happens under `lock(table)`.
+- Tables are created here, with their NOT NULLs and CHECKs; Spark then writes into them.
+- Every commit, by Spark or from here, is made under `lock(table)`.
+- A table of an earlier release is migrated when its newest version is opened, and when it is locked
+  (`jobs.warehouse.migrations`). An older version of a table reads as null what it lacks.
 
-Trade-off: Delta's log store for local disks excludes writers within one JVM only, so two
-processes can overwrite each other's commit (delta-io/delta#683); a lock of the operating system
-prevents that, at the price of one writer a table at a time.
+Trade-off: on local disks Delta's log store excludes writers within one JVM only, so two processes
+can overwrite each other's commit (delta-io/delta#683). A lock of the operating system prevents
+that; the price is one writer per table at a time.
 """
 
 import fcntl
@@ -17,18 +19,16 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.dataset as ds
-from deltalake import DeltaTable, Field, Schema, write_deltalake
+from deltalake import DeltaTable, Schema, write_deltalake
 from deltalake.exceptions import DeltaError
-from deltalake.schema import ArrayType, MapType, PrimitiveType
 
-from jobs.warehouse.tables import TABLES, Column
+from jobs.warehouse.migrations import SCHEMA_VERSION, is_outdated, migrate, missing_columns
+from jobs.warehouse.tables import TABLES
 from models.errors import InputError
 
 LOGGER = logging.getLogger(__name__)
 
 CHANGE_FEED = "delta.enableChangeDataFeed"
-
-_DELTA = {"double": "double", "float": "float", "int": "integer", "bigint": "long"}
 
 
 class Warehouse:
@@ -70,7 +70,10 @@ class Warehouse:
 
     def dataset(self, name: str, version: int | None = None) -> ds.Dataset:
         """Return the table `name` as an Arrow dataset, lazily; InputError when it is absent."""
-        return self._open(name, version).to_pyarrow_dataset()
+        table = self._open(name, version)
+        declared = TABLES[name]
+        schema = declared.arrow_schema if missing_columns(table, declared) else None
+        return table.to_pyarrow_dataset(schema=schema)
 
     def read(
         self, name: str, version: int | None = None, columns: list[str] | None = None
@@ -79,15 +82,16 @@ class Warehouse:
 
         Raises InputError when the table or the version is absent.
         """
-        table = self.dataset(name, version).to_table(columns=columns)
-        schema = TABLES[name].arrow_schema
-        return table.cast(pa.schema([schema.field(column) for column in table.column_names]))
+        declared = TABLES[name]
+        names = declared.column_names if columns is None else columns
+        table = self.dataset(name, version).to_table(columns=names)
+        return table.cast(pa.schema([declared.arrow_schema.field(column) for column in names]))
 
     def changed(self, name: str, since: int, until: int, column: str) -> set[str] | None:
         """Return the values of a text `column` in rows changed after version `since`, to `until`.
 
-        By Delta's change feed: rows inserted, updated and deleted. None where the table has no
-        feed of all these versions, or where a VACUUM has taken files of it.
+        Delta's change feed tells of rows inserted, updated and deleted. Returns None where the
+        table has no feed of all these versions, or where a VACUUM has deleted files of it.
         """
         if since == until:
             return set()
@@ -123,13 +127,17 @@ class Warehouse:
         if self.exists(name):
             made = self._open(name, None)
         else:
+            properties = {SCHEMA_VERSION: str(table.schema_version)}
+            if table.change_feed:
+                properties[CHANGE_FEED] = "true"
             made = DeltaTable.create(
                 self.path(name),
-                Schema([_field(column) for column in table.columns]),
+                Schema.from_arrow(table.arrow_schema),
                 partition_by=list(table.partition_by),
-                configuration={CHANGE_FEED: "true"} if table.change_feed else None,
+                configuration=properties,
+                raise_if_key_not_exists=False,  # the schema version is no property of Delta's own
             )
-        # apart from the creation, so that a process killed between the two is made good here
+        # done apart from the creation, so that a table whose creation was killed gets them too
         enforced = made.metadata().configuration
         missing = {
             k: v for k, v in table.checks.items() if f"delta.constraints.{k}" not in enforced
@@ -156,9 +164,18 @@ class Warehouse:
     def lock(self, name: str) -> Iterator[None]:
         """Hold the lock of the table `name`: one writer at a time, across processes and threads.
 
-        Not reentrant: `append` takes it itself. The operating system frees it when its holder
-        dies. An object store needs no lock of ours: its commits are conditional puts.
+        The table is migrated first where it is of an earlier release. Not reentrant: `append`
+        takes the lock itself. The operating system frees it when its holder dies. An object store
+        needs no lock of ours: its commits are conditional puts. Raises InputError where the folder
+        can't be written or the table's schema is newer than the code.
         """
+        with self._exclusive(name):
+            if name in TABLES and self.exists(name):
+                migrate(self._load(name, None), TABLES[name])
+            yield
+
+    @contextmanager
+    def _exclusive(self, name: str) -> Iterator[None]:
         if self.remote:
             yield
             return
@@ -171,7 +188,7 @@ class Warehouse:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                LOGGER.info("waiting for another process that holds %s", name)
+                LOGGER.info("waiting for another process that holds the lock of %s", name)
                 fcntl.flock(file, fcntl.LOCK_EX)
             yield
 
@@ -186,26 +203,22 @@ class Warehouse:
             raise InputError(
                 f"table `{name}` not found under {self.root}: run `nightrank ingest SOURCE` first"
             )
+        table = self._load(name, version)
+        if is_outdated(table, TABLES[name]) and version is None:
+            with self.lock(name):  # which migrates it, unless another process just did
+                table = self._load(name, None)
+        missing = missing_columns(table, TABLES[name]) if version is None else []
+        if missing:
+            raise InputError(
+                f"table `{name}` under {self.root} has no column `{missing[0]}`, which another "
+                "program has removed: restore an earlier version of the table"
+            )
+        return table
+
+    def _load(self, name: str, version: int | None) -> DeltaTable:
         try:
             return DeltaTable(self.path(name), version=version)
         except DeltaError as error:
             raise InputError(
                 f"table `{name}` under {self.root} has no version {version}: {error}"
             ) from error
-
-
-def _field(column: Column) -> Field:
-    kind, _, inner = column.type.removesuffix(">").partition("<")
-    delta_type: PrimitiveType | ArrayType | MapType
-    if kind == "array":
-        delta_type = ArrayType(_primitive(inner), contains_null=True)
-    elif kind == "map":
-        key, value = inner.split(",")
-        delta_type = MapType(_primitive(key), _primitive(value), value_contains_null=True)
-    else:
-        delta_type = _primitive(kind)
-    return Field(column.name, delta_type, nullable=column.nullable)
-
-
-def _primitive(name: str) -> PrimitiveType:
-    return PrimitiveType(_DELTA.get(name, name))

@@ -1,10 +1,11 @@
 """The `runs` table: which step ran on which table versions, and what came of it.
 
-- `recorded` wraps a step and appends exactly one row, succeeded or failed.
-- A failure is recorded only in a warehouse that already stands, and never hides its own cause.
+- `recorded` wraps a step and appends exactly one row, whether the step succeeded or failed.
+- A failure is recorded only where the table exists already. If recording it fails too, the step's
+  own error is the one raised.
 
-Trade-off: the row is appended after the step's own commits, so a process killed between the two
-leaves data without a row; running the step again adds it, since every step is idempotent.
+Trade-off: the row is appended after the step's own commits. A process that is killed in between
+leaves data without a row; running the step again adds one, since every step is idempotent.
 """
 
 import datetime as dt

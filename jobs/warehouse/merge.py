@@ -1,17 +1,18 @@
 """Merge a frame into its Delta table on the table's key, under the table's lock.
 
-- Rows whose key is new are inserted; rows that say something else are updated; equal ones are
-  left alone. Where nothing differs there is no commit, so a repeated merge changes no version.
-- New rows alone are appended, which is cheaper than MERGE and as safe under the lock; without a
-  lock (object stores) it is always MERGE, whose conflicts Delta finds.
+- Rows with a new key are inserted, rows that differ from the table's are updated, and equal rows
+  are left alone. Where no row differs there is no commit, so repeating a merge changes no version.
+- Where all rows are new they are appended, which is cheaper than MERGE and as safe under the lock.
+  Object stores have no lock: there it is always MERGE, whose conflicts Delta detects.
 - A table that consists of its key alone (triples, rejected rows) only ever gains rows.
 
-Trade-off: what differs is found by a join before the commit, which costs a second one where MERGE
-follows, and gives exact counts, small merges and quiet repetitions.
+Trade-off: a join before the commit finds the rows that differ. Where MERGE follows, that is a
+second join; it buys exact counts and small merges.
 """
 
 from dataclasses import dataclass
 
+import pyarrow as pa
 from delta.tables import DeltaTable
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as fn
@@ -24,7 +25,7 @@ _KNOWN = "_known"  # whether the row's key is in the table
 
 @dataclass(frozen=True)
 class Merged:
-    """What a merge did: rows inserted, rows changed, rows now in the table, and its version."""
+    """What a merge did: rows inserted, rows updated, rows in the table now, and its version."""
 
     new: int
     changed: int
@@ -67,19 +68,19 @@ def _commit(
 
 
 def contents(name: str) -> Column:
-    """Return what a row of the table `name` says beside its key, as text to compare by."""
+    """Return the columns of the table `name` beside its key, as one text to compare rows by."""
     table = TABLES[name]
     parts = [
-        (fn.array_sort(fn.map_entries(column.name)) if column.type.startswith("map")
+        (fn.array_sort(fn.map_entries(column.name)) if pa.types.is_map(column.type)
          else fn.col(column.name)).alias(column.name)
-        for column in table.columns
+        for column in table.arrow_schema
         if column.name not in {*table.key, "ingest_id"}
     ]  # fmt: skip
     return fn.to_json(fn.struct(*parts)) if parts else fn.lit("")
 
 
 def _differing(name: str, rows: DataFrame, target: DataFrame) -> DataFrame:
-    """Return the rows that the target lacks (`_known` false) or has otherwise (true)."""
+    """Return rows whose key is not in the target (`_known` false) or that differ there (true)."""
     key = list(TABLES[name].key)
     there = target.select(*key, contents(name).alias("_there"))
     joined = rows.withColumn("_here", contents(name)).join(there, key, "left")

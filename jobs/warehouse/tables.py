@@ -1,15 +1,17 @@
-"""Names, columns, types and checks of every table: the only place where they stand.
+"""Every table of the warehouse: its name, columns, key, checks and migrations.
 
-- A `Table` holds its columns in order, the columns that identify a row, the column that it is
-  partitioned by, whether Delta keeps a feed of its changes, and the CHECKs that Delta enforces on
-  every write.
-- Types are written as Delta writes them; `schema` turns them into DDL for Spark (which takes it
-  wherever it takes a schema), `arrow_schema` into pyarrow's types.
+- This is the only place that lists columns. Types are Arrow's, from which deltalake and Spark make
+  their own.
+- A CHECK is enforced by Delta on every write. A table with a change feed also keeps which rows each
+  commit changed.
+- A column that is added after a release needs a migration, an entry at the end of the table's
+  `migrations`. It must be nullable: Delta can't add a NOT NULL column to rows that exist.
 
-Trade-off: plain Delta (reader 1, writer 4): no deletion vectors, no clustering, no generated
-columns, so that every Delta reader and writer works, at the price of slower updates.
+Trade-off: plain Delta (reader 1, writer 4) without deletion vectors, clustering, generated columns
+or column mapping: every Delta reader and writer works, and updates are slower.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
 
 import pyarrow as pa
@@ -30,175 +32,149 @@ RECOMMENDATIONS_NAMED = "recommendations_named"
 
 ITEM_ENTITY = "item_entity"  # the relation that links an item_id to an entity of the triples
 
-_ARROW: dict[str, pa.DataType] = {
-    "string": pa.string(),
-    "double": pa.float64(),
-    "float": pa.float32(),
-    "int": pa.int32(),
-    "boolean": pa.bool_(),
-    "date": pa.date32(),
-    "timestamp": pa.timestamp("us", tz="UTC"),
-    "array<float>": pa.list_(pa.float32()),
-    "map<string,string>": pa.map_(pa.string(), pa.string()),
-    "map<string,bigint>": pa.map_(pa.string(), pa.int64()),
-}
+_STRING, _DATE, _TIMESTAMP = pa.string(), pa.date32(), pa.timestamp("us", tz="UTC")
+_INT, _FLOAT, _DOUBLE, _BOOLEAN = pa.int32(), pa.float32(), pa.float64(), pa.bool_()
+_VECTOR = pa.list_(_FLOAT)
+_STRING_BY_NAME, _COUNT_BY_NAME = pa.map_(_STRING, _STRING), pa.map_(_STRING, pa.int64())
 
 
 @dataclass(frozen=True)
-class Column:
-    """A column: its name, its type in Delta's words, and whether it may be null."""
+class AddColumn:
+    """A migration: add the column `name`, and give the rows that exist the SQL value `default`."""
 
     name: str
-    type: str
-    nullable: bool = False
+    default: str | None = None
 
 
 @dataclass(frozen=True)
 class Table:
-    """A table: columns in order, key, partition and the checks on every row."""
+    """A table: columns in order, key, partition, checks on every row, and migrations in order."""
 
     name: str
-    columns: tuple[Column, ...]
+    arrow_schema: pa.Schema
     key: tuple[str, ...] = ()
     partition_by: tuple[str, ...] = ()
     change_feed: bool = False
     checks: dict[str, str] = field(default_factory=dict)
+    migrations: tuple[AddColumn, ...] = ()
 
     @property
     def column_names(self) -> list[str]:
         """Return the names of the columns, in order."""
-        return [column.name for column in self.columns]
+        return list(self.arrow_schema.names)
 
     @property
-    def schema(self) -> str:
-        """Return the schema as DDL, for example `item_id string NOT NULL, ...`."""
-        return ", ".join(
-            f"{column.name} {column.type}{'' if column.nullable else ' NOT NULL'}"
-            for column in self.columns
-        )
+    def required(self) -> list[str]:
+        """Return the names of the columns that may not be null."""
+        return [column.name for column in self.arrow_schema if not column.nullable]
 
     @property
-    def arrow_schema(self) -> pa.Schema:
-        """Return the schema in pyarrow's types."""
-        return pa.schema(
-            [pa.field(c.name, _ARROW[c.type], nullable=c.nullable) for c in self.columns]
-        )
+    def schema_version(self) -> int:
+        """Return the number of the schema: 1 in version 0.1.0, one more for each migration."""
+        return 1 + len(self.migrations)
 
 
-_RECOMMENDATION_COLUMNS = (
-    Column("run_date", "date"),
-    Column("user_id", "string"),
-    Column("rank", "int"),
-    Column("item_id", "string"),
-    Column("score", "float"),
-    Column("model_version", "string"),
-    Column("reason", "string"),
-)
-_RECOMMENDATION_CHECKS = {"rank_from_1": "rank >= 1", "score_is_a_number": "NOT isnan(score)"}
+def _columns(nullable: Collection[str] = (), **types: pa.DataType) -> pa.Schema:
+    """Return columns of these names and types; those named in `nullable` may be null."""
+    return pa.schema(
+        [pa.field(name, kind, nullable=name in nullable) for name, kind in types.items()]
+    )
 
 
 def _recommendations(name: str) -> Table:
     return Table(
         name,
-        _RECOMMENDATION_COLUMNS,
+        _columns(
+            run_date=_DATE,
+            user_id=_STRING,
+            rank=_INT,
+            item_id=_STRING,
+            score=_FLOAT,
+            model_version=_STRING,
+            reason=_STRING,
+        ),
         key=("run_date", "user_id", "rank"),
         partition_by=("run_date",),
-        checks=_RECOMMENDATION_CHECKS,
+        checks={"rank_from_1": "rank >= 1", "score_is_a_number": "NOT isnan(score)"},
     )
 
 
 _ALL = (
     Table(
         INTERACTIONS,
-        (
-            Column("user_id", "string"),
-            Column("item_id", "string"),
-            Column("value", "double"),
-            Column("ts", "timestamp"),
-            Column("ingest_id", "string"),
-        ),
+        _columns(user_id=_STRING, item_id=_STRING, value=_DOUBLE, ts=_TIMESTAMP, ingest_id=_STRING),
         key=("user_id", "item_id", "ts"),
         change_feed=True,
         checks={"value_is_a_number": "NOT isnan(value)"},
     ),
     Table(
         ITEMS,
-        (
-            Column("item_id", "string"),
-            Column("title", "string"),
-            Column("text", "string"),
-            Column("attributes", "map<string,string>"),
-            Column("available", "boolean"),
-            Column("features", "array<float>", nullable=True),
+        _columns(
+            item_id=_STRING,
+            title=_STRING,
+            text=_STRING,
+            attributes=_STRING_BY_NAME,
+            available=_BOOLEAN,
+            features=_VECTOR,
+            nullable=["features"],
         ),
         key=("item_id",),
         change_feed=True,
     ),
     Table(
         USERS,
-        (
-            Column("user_id", "string"),
-            Column("text", "string"),
-            Column("attributes", "map<string,string>"),
-        ),
+        _columns(user_id=_STRING, text=_STRING, attributes=_STRING_BY_NAME),
         key=("user_id",),
         change_feed=True,
     ),
     Table(
         TRIPLES,
-        (Column("head", "string"), Column("relation", "string"), Column("tail", "string")),
+        _columns(head=_STRING, relation=_STRING, tail=_STRING),
         key=("head", "relation", "tail"),
     ),
     Table(
         REJECTED_ROWS,
-        (
-            Column("table", "string"),
-            Column("reason", "string"),
-            Column("row", "string"),
-            Column("ingest_id", "string"),
-        ),
+        _columns(table=_STRING, reason=_STRING, row=_STRING, ingest_id=_STRING),
         key=("table", "reason", "row", "ingest_id"),
     ),
     _recommendations(RECOMMENDATIONS),
     _recommendations(RECOMMENDATIONS_STAGED),
     Table(
         TEXT_VECTORS,
-        (
-            Column("text_sha256", "string"),
-            Column("model_version", "string"),
-            Column("vector", "array<float>"),
-        ),
+        _columns(text_sha256=_STRING, model_version=_STRING, vector=_VECTOR),
         key=("text_sha256", "model_version"),
         partition_by=("model_version",),
     ),
     Table(
         ACTIVE_LEARNING,
-        (
-            Column("user_id", "string"),
-            Column("item_id", "string"),
-            Column("title", "string"),
-            Column("probability", "double"),
-            Column("uncertainty", "double"),
-            Column("model_version", "string"),
-            Column("asked_at", "timestamp"),
-            Column("value", "double", nullable=True),
-            Column("labelled_at", "timestamp", nullable=True),
+        _columns(
+            user_id=_STRING,
+            item_id=_STRING,
+            title=_STRING,
+            probability=_DOUBLE,
+            uncertainty=_DOUBLE,
+            model_version=_STRING,
+            asked_at=_TIMESTAMP,
+            value=_DOUBLE,
+            labelled_at=_TIMESTAMP,
+            nullable=["value", "labelled_at"],
         ),
         key=("user_id", "item_id"),
     ),
     Table(
         RUNS,
-        (
-            Column("run_id", "string"),
-            Column("step", "string"),
-            Column("run_date", "date", nullable=True),
-            Column("model_version", "string", nullable=True),
-            Column("inputs", "map<string,bigint>"),
-            Column("rows", "map<string,bigint>"),
-            Column("seconds", "double"),
-            Column("status", "string"),
-            Column("finished_at", "timestamp"),
-            Column("message", "string", nullable=True),
+        _columns(
+            run_id=_STRING,
+            step=_STRING,
+            run_date=_DATE,
+            model_version=_STRING,
+            inputs=_COUNT_BY_NAME,
+            rows=_COUNT_BY_NAME,
+            seconds=_DOUBLE,
+            status=_STRING,
+            finished_at=_TIMESTAMP,
+            message=_STRING,
+            nullable=["run_date", "model_version", "message"],
         ),
         key=("run_id",),
     ),

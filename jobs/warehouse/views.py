@@ -1,14 +1,13 @@
 """The tables and the analysts' views, for DuckDB (no JVM) and for Spark SQL.
 
-- `recommendations_latest`: the rows of the visible night, the one that the newest succeeded run of
-  publish or rollback names.
-- `recommendations_named`: the same rows with the items' titles.
-- Both engines get the same SQL. The tables behind the views always answer: before the first
-  publish they are empty.
+- `recommendations_latest` has the rows of the visible night, which is named by the newest run of
+  publish or rollback that succeeded.
+- `recommendations_named` has the same rows with the items' titles.
+- Both engines get the same SQL. Before the first publish the views are empty.
 
-Trade-off: the pointer is a row of `runs`, read before the recommendations it points at, so that
-no reader sees a night that isn't wholly there; a Spark view looks at it anew for every query, a
-DuckDB connection once.
+Trade-off: the visible night is named by a row of `runs`, which is read before `recommendations`, so
+that no reader sees half a night. A Spark view reads that row for every query, a DuckDB connection
+once.
 """
 # ruff: noqa: S608  (names of tables and checked dates, nothing that people type)
 
@@ -45,10 +44,15 @@ def latest(night: str) -> str:
     return f"SELECT * FROM {RECOMMENDATIONS} WHERE run_date = ({night})"
 
 
-NAMED = (
-    "SELECT r.run_date, r.user_id, r.rank, r.item_id, i.title, r.score, r.reason, r.model_version "
-    f"FROM {RECOMMENDATIONS_LATEST} AS r LEFT JOIN {ITEMS} AS i ON r.item_id = i.item_id"
-)
+def named() -> str:
+    """Return the SQL of `recommendations_named`: the title beside its item, the model last."""
+    names = TABLES[RECOMMENDATIONS].column_names
+    columns = [f"r.{name}" for name in names if name != "model_version"] + ["r.model_version"]
+    columns.insert(columns.index("r.item_id") + 1, "i.title")
+    return (
+        f"SELECT {', '.join(columns)} "
+        f"FROM {RECOMMENDATIONS_LATEST} AS r LEFT JOIN {ITEMS} AS i ON r.item_id = i.item_id"
+    )
 
 
 @contextmanager
@@ -60,7 +64,7 @@ def connect(
     Raises InputError where the warehouse holds no table.
     """
     pinned = versions or {}
-    names = [RUNS, *(name for name in TABLES if name != RUNS)]  # the pointer before its target
+    names = [RUNS, *(name for name in TABLES if name != RUNS)]  # names the visible night: first
     existing = warehouse.tables()
     connection = duckdb.connect()
     try:
@@ -73,7 +77,7 @@ def connect(
         night = visible_night(connection)
         literal = "CAST(NULL AS DATE)" if night is None else f"DATE '{night}'"
         connection.execute(f"CREATE VIEW {RECOMMENDATIONS_LATEST} AS {latest(literal)}")
-        connection.execute(f"CREATE VIEW {RECOMMENDATIONS_NAMED} AS {NAMED}")
+        connection.execute(f"CREATE VIEW {RECOMMENDATIONS_NAMED} AS {named()}")
         yield connection
     finally:
         connection.close()
@@ -89,14 +93,15 @@ def register_views(spark: "SparkSession", warehouse: Warehouse) -> None:
     """Make every table and the two views temporary views of the session, current at each query."""
     for name, table in TABLES.items():
         if warehouse.exists(name):
+            warehouse.version(name)  # migrates a table of an earlier release
             frame = spark.read.format("delta").load(warehouse.path(name))
         elif name in _BEHIND_VIEWS:
-            frame = spark.createDataFrame([], table.schema)
+            frame = spark.createDataFrame(table.arrow_schema.empty_table())
         else:
             continue
         frame.createOrReplaceTempView(name)
     for name, query in (
         (RECOMMENDATIONS_LATEST, latest(VISIBLE_NIGHT)),
-        (RECOMMENDATIONS_NAMED, NAMED),
+        (RECOMMENDATIONS_NAMED, named()),
     ):
         spark.sql(f"CREATE OR REPLACE TEMPORARY VIEW {name} AS {query}")

@@ -39,7 +39,8 @@ def made(warehouse: Warehouse) -> Warehouse:
 def tables(*rows: Values) -> Iterator[pa.Table]:
     """Yield one table a row."""
     for row in rows:
-        values = dict(zip(COLUMNS.names, (*row, "m1", "profile"), strict=True))
+        values = dict(zip(("user_id", "rank", "item_id", "score"), row, strict=True))
+        values |= {"model_version": "m1", "reason": "profile"}
         yield pa.Table.from_pylist([values], schema=COLUMNS)
 
 
@@ -55,7 +56,7 @@ def on_disk(warehouse: Warehouse) -> list[Path]:
 
 def staged(warehouse: Warehouse) -> list[Values]:
     rows = warehouse.read(RECOMMENDATIONS_STAGED).to_pylist()
-    names = ("run_date", *COLUMNS.names[:4])
+    names = ("run_date", "user_id", "rank", "item_id", "score")
     return sorted(tuple(row[name] for name in names) for row in rows)
 
 
@@ -103,7 +104,7 @@ def test_spark_reads_on_after_a_checkpoint(made: Warehouse, spark: SparkSession)
 def test_a_file_says_what_stands_in_it(made: Warehouse) -> None:
     [file] = files(made, BOTH)
     [path] = on_disk(made)
-    assert list(file.asDict()) == [field.split()[0] for field in FILES_SCHEMA.split(", ")]
+    assert list(file.asDict()) == FILES_SCHEMA.names
     assert (file.rows, file.bytes) == (2, path.stat().st_size)
     stats = json.loads(file.stats)
     assert stats["numRecords"] == 2

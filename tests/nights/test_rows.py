@@ -8,7 +8,7 @@ import pyarrow as pa
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobs.nights.rows import kept_rows, users_of, whole_users
+from jobs.nights.rows import COLUMNS, ENTRY, kept_rows, users_of, whole_users
 from models.serving.night import Lists
 
 NOON = dt.datetime(2026, 1, 5, 12, tzinfo=dt.UTC)
@@ -20,10 +20,7 @@ SCHEMA = pa.schema(
         "item_row": pa.int32(),
         "value": pa.float64(),
         "text": pa.string(),
-        "rank": pa.int32(),
-        "item_id": pa.string(),
-        "score": pa.float32(),
-        "reason": pa.string(),
+        **{name: COLUMNS.field(name).type for name in ENTRY if name != "user_id"},
     }
 )
 K = 2
@@ -81,7 +78,7 @@ def test_users_stay_whole_whatever_the_batches(
 
 
 def test_rows_without_lists_have_no_floor() -> None:
-    rows = rows_of("a", [3], None, []).drop_columns(["rank", "item_id", "score", "reason"])
+    rows = rows_of("a", [3], None, []).drop_columns(ENTRY[1:])
     assert np.isnan(users_of(rows, K).floors).all()
 
 

@@ -40,22 +40,15 @@ def stage(
     warehouse: Warehouse, rows: list[Row], night: dt.date = NIGHT, version: str = "m1"
 ) -> None:
     """Commit staged rows as the score step does, metadata and all."""
-    users, ranks, items, scores = zip(*rows, strict=True) if rows else ((), (), (), ())
-    columns = {
-        "run_date": [night] * len(rows),
-        "user_id": users,
-        "rank": ranks,
-        "item_id": items,
-        "score": scores,
-        "model_version": [version] * len(rows),
-        "reason": ["profile"] * len(rows),
-    }
+    same = {"run_date": night, "model_version": version, "reason": "profile"}
+    entries = [dict(zip(("user_id", "rank", "item_id", "score"), row, strict=True)) for row in rows]
+    schema = TABLES[RECOMMENDATIONS_STAGED].arrow_schema
     inputs = {name: warehouse.version(name) for name in (ITEMS, USERS, INTERACTIONS)}
     with warehouse.lock(RECOMMENDATIONS_STAGED):
         warehouse.create(RECOMMENDATIONS_STAGED)
         write_deltalake(
             warehouse.path(RECOMMENDATIONS_STAGED),
-            pa.table(columns, schema=TABLES[RECOMMENDATIONS_STAGED].arrow_schema),
+            pa.Table.from_pylist([{**same, **entry} for entry in entries], schema=schema),
             mode="overwrite",
             predicate=f"run_date = '{night}'",
             commit_properties=CommitProperties(
