@@ -44,7 +44,7 @@ SOURCE_FIELD = Param(
     type=["null", "string"],
     minLength=1,
     title="source",
-    description="What to ingest: ml-100k, ml-latest-small, or a folder. "
+    description="What to ingest: a named source such as ml-100k, or a folder. "
     "Empty: the Airflow variable nightrank_source, else ml-100k.",
 )
 RUN_DATE_FIELD = Param(

@@ -1,11 +1,12 @@
-"""Labels that people gave: the answered rows of `active_learning`, and the filled-in sheet.
+"""A source of labels that people gave, in the table `active_learning` or in the label sheet.
 
-- A row is answered when its `value` is there; its time is `labelled_at`, else `asked_at`.
-- A line of the sheet answers the row of its pair, at `asked_at`.
-- Both become interactions through the same checks as any source.
+- A row of the table is answered once it has a `value`. Its time is `labelled_at`, or `asked_at`
+  where that is null.
+- A line of the sheet answers the row of the same pair; its time is that row's `asked_at`.
+- Both become interactions through the same checks as every source.
 
-Trade-off: the sheet's answers go to `interactions` alone; the next `active-learning` takes what is
-labelled there out of the table.
+Trade-off: answers from the sheet are written to `interactions` only. The next `active-learning`
+removes pairs that are labelled there from the table.
 """
 
 import datetime as dt
@@ -25,7 +26,7 @@ from models.errors import InputError
 
 
 class ActiveLearningSource:
-    """The answers, as interactions; InputError where there are none or nobody asked for one."""
+    """The answers, as interactions; InputError where there are none or no pair was asked for."""
 
     def __init__(self, warehouse: Warehouse, sheet: Path) -> None:
         if not warehouse.exists(ACTIVE_LEARNING):
@@ -34,7 +35,9 @@ class ActiveLearningSource:
                 "run `nightrank active-learning` first"
             )
         rows = warehouse.read(ACTIVE_LEARNING).to_pylist()
-        rows.sort(key=lambda row: row["value"] is not None)  # an answer beats its own question
+        rows.sort(
+            key=lambda row: row["value"] is not None
+        )  # of one pair's rows, an answered one wins
         asked = {(row["user_id"], row["item_id"]): row for row in rows}
         told = {pair: _told(row) for pair, row in asked.items() if row["value"] is not None}
         self._origin = f"table `{ACTIVE_LEARNING}`"
@@ -67,7 +70,7 @@ def _told(row: dict[str, Any]) -> tuple[str, dt.datetime]:
 
 
 def _refuse_odd(answer: Answer, asked: dict[tuple[str, str], dict[str, Any]], sheet: Path) -> None:
-    """Raise InputError where a line's pair isn't asked for, or the table has another answer."""
+    """Raise InputError where the sheet's pair wasn't asked for, or the table has another answer."""
     where = f"{sheet} line {answer.line}"
     user, item = answer.pair
     if answer.pair not in asked:

@@ -1,10 +1,10 @@
-"""What Wikidata knows of films (CC0, from the package bokeh-sampledata): director, writer, cast.
+"""Facts about films from Wikidata (CC0, in the package bokeh-sampledata): director, writer, cast.
 
-- A film is found by its title and its year: the title without case, accents, punctuation and
-  leading article; any title in parentheses counts as one more; the year may be off by one.
-- Of several films the nearest year wins, then the film that Wikidata lists first.
+- A film is found by title and year. Case, accents, punctuation and a leading article are ignored,
+  a title in parentheses is tried as well, and the year may be off by one.
+- Of several films the one of the nearest year is taken, then the one that Wikidata lists first.
 
-Trade-off: no fuzzy matching: a few right films are missed, hardly a wrong one is taken.
+Trade-off: no fuzzy matching: some films aren't found, but hardly ever is a wrong one taken.
 """
 
 import importlib.util

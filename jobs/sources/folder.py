@@ -1,13 +1,12 @@
-"""A folder of interactions, items, users and triples in files of any common format.
+"""A source that is a folder with files of interactions, items, users and triples.
 
-- `interactions.csv`, `items.jsonl`, ... : the name says the table, the ending the format (CSV, TSV,
-  JSON Lines, Parquet; text may be gzipped; a folder of part files may stand for a file).
-- RecBole's atomic files by their ending, whatever their name: .inter .item .user .kg .link, with
-  typed headers such as `user_id:token`. Links become triples of the relation `item_entity`.
-- Anything else in the folder is left alone.
+- A file's name is that of its table and its ending that of its format: `interactions.csv`,
+  `items.jsonl`, and so on (CSV, TSV, JSON Lines or Parquet; text may be gzipped; a folder of part
+  files can stand in place of a file).
+- RecBole's atomic files may have any name: .inter .item .user .kg .link.
+- Other files in the folder are ignored.
 
-Trade-off: the files are read once more, by one process, for the hash that makes an ingest
-repeatable.
+Trade-off: one process reads all files once more for the hash that makes an ingest repeatable.
 """
 
 import hashlib
@@ -28,7 +27,7 @@ _CHUNK = 1 << 20
 
 
 class FolderSource:
-    """The files of a folder, by table; InputError when it is absent or none is of use."""
+    """The files of a folder, by table; InputError where there is no folder or no such file."""
 
     def __init__(self, folder: Path) -> None:
         if not folder.exists():
@@ -43,7 +42,7 @@ class FolderSource:
             )
 
     def fingerprint(self) -> str:
-        """Return a hash of the content of the files and of the tables that they stand for."""
+        """Return a hash of the files' content and of their tables."""
         hashes = [f"{name}={content_hash(files)}" for name, files in self._files.items()]
         return hashlib.sha256("\n".join(hashes).encode()).hexdigest()[:16]
 

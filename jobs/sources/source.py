@@ -1,7 +1,7 @@
-"""What a source is, and how the one that is named is found.
+"""What a source is, and the sources by name.
 
-- A source fingerprints its content and reads its tables lazily.
-- Packaged data sets have names; anything else is the path of a folder.
+- A source is a class with the two methods of `Source`, and a line in SOURCES.
+- A name that isn't among them is the path of a folder of files.
 """
 
 from collections.abc import Callable
@@ -21,33 +21,31 @@ from models.errors import InputError
 
 
 class Source(Protocol):
-    """Where tables come from."""
+    """Where tables come from; its constructor raises InputError where there is nothing to read."""
 
     def fingerprint(self) -> str:
-        """Return a hash of the content."""
+        """Return a hash of the content: the same content is ingested once."""
 
     def read(self, spark: SparkSession) -> list[RawTable]:
-        """Return the tables, lazily."""
+        """Return tables whose columns are text, lazily; `ingest` checks and types them."""
 
 
-PACKAGED: dict[str, Callable[[], Source]] = {
-    "ml-100k": MovieLens100k,
-    "ml-latest-small": MovieLensLatestSmall,
+SOURCES: dict[str, Callable[[Warehouse, Path], Source]] = {
+    "ml-100k": lambda *_: MovieLens100k(),
+    "ml-latest-small": lambda *_: MovieLensLatestSmall(),
+    ACTIVE_LEARNING: lambda warehouse, reports: ActiveLearningSource(warehouse, reports / SHEET),
 }
 
 
 def open_source(source: str, warehouse: Warehouse, reports: Path) -> Source:
-    """Return a packaged data set, the answers to `active-learning`, or a folder; or InputError.
+    """Return the source named `source`, else the folder of that path.
 
-    The answers are those to the questions in `warehouse`, in the sheet in the folder `reports`.
+    A source may need the `warehouse` and the folder `reports`. Raises InputError where there is
+    neither a source nor a folder.
     """
-    if source in PACKAGED:
-        return PACKAGED[source]()
-    if source == ACTIVE_LEARNING:
-        return ActiveLearningSource(warehouse, reports / SHEET)
+    if source in SOURCES:
+        return SOURCES[source](warehouse, reports)
     try:
         return FolderSource(Path(source))
     except InputError as error:
-        raise InputError(
-            f"{error}; or name one of {', '.join((*PACKAGED, ACTIVE_LEARNING))}"
-        ) from error
+        raise InputError(f"{error}; or name one of {', '.join(SOURCES)}") from error
