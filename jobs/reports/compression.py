@@ -3,8 +3,8 @@
 - `compression.json` is the list of rungs for programs; `compression.md` shows them as a table with
   the parity gate's figures and a plot of quality against speed.
 
-Trade-off: quality is that by texts alone, where the encoder does all the work; where items have
-factors of their own, hardly any difference would be seen.
+Trade-off: quality is measured by texts alone, where the encoder does all the work. Items with
+factors of their own would hide almost any difference.
 """
 
 import json

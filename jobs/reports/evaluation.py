@@ -1,12 +1,12 @@
 """The evaluation report: JSON for programs, a Markdown page with plots for people.
 
-- `evaluation.json` holds what was measured; splits reported earlier for the same model version and
-  tables stay, so that evaluating split by split and all at once give the same page.
-- `evaluation.md` shows each split's table, each training of the shipped model where there were
-  several, interest prediction, slices with the gap between the best and the worst group, and what
-  was chosen on validation.
+- `evaluation.json` holds the figures. Splits that were reported before, for the same model version
+  and tables, are kept: evaluating one split at a time gives the same page as all at once.
+- `evaluation.md` shows for each split a table of the models, the single trainings of the shipped
+  model where there were several, interest prediction, slices with the gap between the best and
+  the worst group, and what was chosen on validation.
 
-Trade-off: the page is written from the JSON alone, so it can't say what programs can't read.
+Trade-off: the page is written from the JSON alone, so it has no figures that programs can't read.
 """
 
 import json

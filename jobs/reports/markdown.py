@@ -1,13 +1,20 @@
-"""Tables in Markdown."""
+"""Markdown tables, for every report.
 
-from collections.abc import Iterable, Sequence
+Trade-off: cells aren't padded to the same width, as `tabulate` would do: a figure that changes
+changes one line of a report that is kept in git.
+"""
+
+from collections.abc import Collection, Iterable, Sequence
 
 
-def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Return a Markdown table, all columns but the first aligned to the right."""
+def table(
+    header: Sequence[str], rows: Iterable[Sequence[str]], left: Collection[str] | None = None
+) -> str:
+    """Return a Markdown table; columns named in `left` are aligned left, by default the first."""
+    left = header[:1] if left is None else left
+    rule = ["---" if name in left else "---:" for name in header]
+    return "\n".join(_line(cells) for cells in (header, rule, *rows))
 
-    def line(cells: Iterable[str]) -> str:
-        return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 
-    rule = line(["---", *("---:" for _ in header[1:])])
-    return "\n".join([line(header), rule, *(line(row) for row in rows)])
+def _line(cells: Iterable[str]) -> str:
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"

@@ -2,12 +2,12 @@
 
 - Bars of every model, the language model before and after fine-tuning and compression in colour.
 - Bars by tercile of user activity and of item popularity.
-- How often what was predicted came true.
+- The share of liked pairs against the predicted probability.
 - The learning curve: loss and validation NDCG by epoch.
-- Seconds of the speed comparison as shares of the bare product's.
-- The ladder of the compression: quality against speed.
-- How much each searched setting matters.
-- Quality by the share of the labels that a model was given.
+- The speed comparison: seconds as multiples of the bare matrix product's.
+- The stages of the compression: quality against speed.
+- The importance of each searched setting.
+- Quality by the share of the labels used.
 
 Trade-off: plain PNG files beside the page, without dates inside, so that the same figures give the
 same bytes.

@@ -1,12 +1,12 @@
 """The outcome of `tune`: the best settings as a file for `train`, and a page of all trials.
 
-- `nightrank.toml` holds what differs from the defaults of the settings model, nothing else.
-- `README.md` says whether the best trial beats the configured settings on validation, and shows
-  every trial that ended, with the importance of each searched setting by PED-ANOVA (Watanabe et
-  al., IJCAI 2023) once there are enough.
+- `nightrank.toml` holds the settings that differ from the defaults, nothing else.
+- `README.md` says whether the best trial beats the configured settings on validation, and lists
+  every trial that ended. Once there are enough trials it shows the importance of each searched
+  setting by PED-ANOVA (Watanabe et al., IJCAI 2023).
 
-Trade-off: the same file names whatever was searched, so that a second search replaces the page of
-the first; its trials stay in the study's file.
+Trade-off: the file names are always the same, so a second search overwrites the page of the first.
+The trials of both stay in the study's file.
 """
 
 import json
@@ -17,6 +17,7 @@ from typing import Any
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
+from jobs.reports.markdown import table
 from jobs.reports.plots import plot_importances
 from jobs.search.space import chosen, configured
 from jobs.search.study import CONFIGURED, ERROR, ended
@@ -84,18 +85,16 @@ def _verdict(best: FrozenTrial, before: float | None, among: str) -> str:
 
 def _table(trials: Sequence[FrozenTrial], settings: Settings) -> str:
     names = list(configured(settings))
-    lines = [
-        "| trial | state | NDCG@10 | " + " | ".join(f"`{name}`" for name in names) + " |",
-        "| ---: | --- | ---: | " + " | ".join("---:" for _ in names) + " |",
-    ]
+    header = ["trial", "state", "NDCG@10", *(f"`{name}`" for name in names)]
+    rows = []
     for trial in trials:
         state = trial.state.name.lower() + (", as configured" * (CONFIGURED in trial.user_attrs))
         value = "" if trial.value is None else f"{trial.value:.4f}"
         shown = (_shown(trial.params[name]) for name in names)
-        lines.append(f"| {trial.number} | {state} | {value} | " + " | ".join(shown) + " |")
+        rows.append([str(trial.number), state, value, *shown])
     reasons = [f"Trial {t.number}: {t.user_attrs[ERROR]}" for t in trials if ERROR in t.user_attrs]
     note = "A pruned trial's value is its last one. Interrupted trials are left out."
-    return "\n\n".join(["\n".join(lines), note, *reasons])
+    return "\n\n".join([table(header, rows, left=["state"]), note, *reasons])
 
 
 def _shown(value: Any) -> str:

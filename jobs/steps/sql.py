@@ -6,11 +6,11 @@
 Trade-off: a query runs in this process, on the tables as they were when it started.
 """
 
-import unicodedata
 from collections.abc import Sequence
 from typing import Any
 
 import duckdb
+from rich.cells import cell_len
 
 from jobs.context import Context
 from jobs.warehouse.views import connect
@@ -56,14 +56,16 @@ def aligned(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     """Return a plain-text table: numbers to the right, line breaks and controls escaped."""
     cells = [[_cell(value) for value in row] for row in rows]
     heads = [_cell(name) for name in columns]
-    widths = [max(map(_width, column)) for column in zip(heads, *cells, strict=True)]
+    widths = [max(map(cell_len, column)) for column in zip(heads, *cells, strict=True)]
     numeric = [
         bool(rows) and all(isinstance(row[place], int | float | None) for row in rows)
         for place in range(len(columns))
     ]
     lines = [
         "  ".join(
-            " " * (width - _width(cell)) + cell if right else cell + " " * (width - _width(cell))
+            " " * (width - cell_len(cell)) + cell
+            if right
+            else cell + " " * (width - cell_len(cell))
             for cell, width, right in zip(row, widths, numeric, strict=True)
         ).rstrip()
         for row in [heads, ["-" * width for width in widths], *cells]
@@ -78,12 +80,4 @@ def _cell(value: object) -> str:
     return "".join(
         character if character.isprintable() else character.encode("unicode_escape").decode()
         for character in text
-    )
-
-
-def _width(text: str) -> int:
-    """Return the columns of a terminal that `text` takes: two for wide characters."""
-    return sum(
-        0 if unicodedata.combining(c) else 2 if unicodedata.east_asian_width(c) in "WF" else 1
-        for c in text
     )

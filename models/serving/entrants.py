@@ -16,10 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.data.arrays import Factors, Rows
-from models.serving.shortlist import banned_pairs
+from models.serving.shortlist import OTHER_OPERATIONS, ROUNDING, banned_pairs, lengths
 
-_ROUNDING = 2.0**-23  # of each operation: twice 2^-24, for the two scores
-_OTHER_OPERATIONS = 8  # for what the bound leaves out, powers of 2^-24
 _SMALLEST = float(np.finfo(np.float32).tiny)  # below it rounding is absolute
 
 
@@ -32,7 +30,7 @@ class Entrants:
         self._places = np.full(len(item_factors), -1, dtype=np.int64)
         self._places[rows] = np.arange(len(rows))
         self._width = block_items
-        self._length = float(_lengths(self._items).max(initial=0))
+        self._length = float(lengths(self._items.astype(np.float64)).max(initial=0))
 
     def may_enter(
         self, users: Factors, seen: Sequence[Rows], floors: NDArray[np.float64]
@@ -49,12 +47,9 @@ class Entrants:
             here = np.flatnonzero((places >= start) & (places < start + self._width))
             scores[owners[here], places[here] - start] = -np.inf
             np.maximum(best, scores.max(axis=1), out=best)
-        operations = users.shape[1] + _OTHER_OPERATIONS
-        slack = operations * (_ROUNDING * _lengths(users) * self._length + _SMALLEST)
+        operations = users.shape[1] + OTHER_OPERATIONS
+        slack = operations * (
+            ROUNDING * lengths(users.astype(np.float64)) * self._length + _SMALLEST
+        )
         # not `>=`: what can't be compared is ranked
         return np.asarray(~(best < floors - slack), dtype=np.bool_)
-
-
-def _lengths(vectors: Factors) -> NDArray[np.float64]:
-    squares = np.einsum("nd,nd->n", vectors, vectors, dtype=np.float64)
-    return np.asarray(np.sqrt(squares), dtype=np.float64)

@@ -33,8 +33,8 @@ _OPSET, _IR_VERSION = 18, 9
 _ITEM_LEVELS = 127
 _TINY = np.float32(1e-30)  # a step that divides nothing by zero
 _LOWEST = np.finfo(np.float32).min  # greater than an excluded item's -infinity
-_ROUNDING = 2.0**-23  # of each operation in 32 bits; twice what it can be
-_OTHER_OPERATIONS = 8  # besides the d that add up a score
+ROUNDING = 2.0**-23  # error of an operation in 32 bits, doubled: two scores are compared
+OTHER_OPERATIONS = 8  # counted besides the d that add up a score
 _MARGIN = 0.25  # how far below its estimate the k-th score may lie at first, in errors
 _DAMPING = 0.01  # keeps an axis that a few users lack from being stretched for all
 _GROUPS_PER_ITEM_WANTED, _WIDEST_GROUP, _ITEMS_AT_ONCE = 6, 32, 4096
@@ -129,8 +129,8 @@ class Shortlist:
                 whole = np.rint(items / steps[part, None]).clip(-_ITEM_LEVELS, _ITEM_LEVELS)
                 codes[:, part] = whole.T
                 coded = np.asarray(whole * steps[part, None], dtype=np.float64)
-                self._length = max(self._length, float(_lengths(coded).max()))
-                self._loss = max(self._loss, float(_lengths(items - coded).max()))
+                self._length = max(self._length, float(lengths(coded).max()))
+                self._loss = max(self._loss, float(lengths(items - coded).max()))
             self._blocks.append(_Block(codes, steps, rows))
 
     def _coded_users(self, users: Factors) -> _Coded:
@@ -139,11 +139,11 @@ class Shortlist:
         steps = np.abs(turned).max(axis=1, initial=0) / levels
         scaled = turned / np.where(steps > 0, steps, 1)[:, None]
         codes = np.rint(scaled)
-        lengths = _lengths(scaled)
-        errors = lengths * self._loss + _lengths(scaled - codes) * self._length
+        long = lengths(scaled)
+        errors = long * self._loss + lengths(scaled - codes) * self._length
         # 32 bits round the product and also the scores by which the list is ranked later
-        operations = users.shape[1] + _OTHER_OPERATIONS
-        errors += _ROUNDING * operations * lengths * (self._length + self._loss)
+        operations = users.shape[1] + OTHER_OPERATIONS
+        errors += ROUNDING * operations * long * (self._length + self._loss)
         return _Coded(
             (codes + levels + 1).astype(np.uint8),
             steps * self._unit,
@@ -163,7 +163,8 @@ def banned_pairs(excluded: Sequence[Rows], places: Rows) -> tuple[Rows, Rows]:
     return owners[placed], found[placed]
 
 
-def _lengths(vectors: Doubles) -> Doubles:
+def lengths(vectors: Doubles) -> Doubles:
+    """Return the Euclidean length [n] of each of `vectors` [n, d]."""
     return np.asarray(np.linalg.norm(vectors, axis=1), dtype=np.float64)
 
 
