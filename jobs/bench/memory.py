@@ -1,21 +1,24 @@
 """Peak memory of a process and its children, as Linux counts it.
 
-- A process without children knows its own peak (`ru_maxrss`).
-- Spark's JVM and Python workers are found below it, and their resident memory is added up again
-  and again, with pages that several of them map counted for each.
+- Linux records the peak of this process itself (`ru_maxrss`).
+- The resident memory of this process and of those that it started (Spark's JVM and Python workers)
+  is added up five times a second. Pages that several of them share are counted for each.
 
-Trade-off: a peak between two looks is missed; a worker's own peak (`VmHWM`) is not.
+Trade-off: a peak of the sum between two looks is missed. Linux records the peak of each single
+worker (`VmHWM`), so that one is exact.
 """
 
 import contextlib
-import os
+import re
 import resource
 import threading
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-_LOOK_SECONDS = 0.2
+import psutil
+
+_LOOK_SECONDS, _MB = 0.2, 1 << 20
 
 
 class PeakMemory:
@@ -23,7 +26,7 @@ class PeakMemory:
 
     def __init__(self) -> None:
         self._over = threading.Event()
-        self._sum_kb = self._worker_kb = 0
+        self._sum = self._worker = 0  # bytes
         self._thread = threading.Thread(target=self._look, daemon=True)
 
     def __enter__(self) -> Self:
@@ -41,46 +44,42 @@ class PeakMemory:
 
     def peak_mb(self) -> float:
         """Return the greatest sum seen so far, in MB."""
-        own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        return max(own, self._sum_kb) / 1024
+        own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+        return max(own, self._sum) / _MB
 
     def worker_mb(self) -> float:
         """Return the greatest peak of a single Python child, in MB; 0 where there is none."""
-        return self._worker_kb / 1024
+        return self._worker / _MB
 
     def _look(self) -> None:
+        here = psutil.Process()
         while not self._over.wait(_LOOK_SECONDS):
-            children = below(os.getpid())
+            children = here.children(recursive=True)
             if children:
-                resident = [_status(pid, "VmRSS") for pid in (os.getpid(), *children)]
-                self._sum_kb = max(self._sum_kb, sum(resident))
-                workers = [pid for pid in children if command_of(pid).startswith("python")]
-                peaks = [_status(pid, "VmHWM") for pid in workers]
-                self._worker_kb = max(self._worker_kb, *peaks, 0)
+                resident = [_resident(process) for process in (here, *children)]
+                self._sum = max(self._sum, sum(resident))
+                peaks = [_own_peak(child) for child in children if _is_python(child)]
+                self._worker = max(self._worker, *peaks, 0)
 
 
-def below(pid: int) -> list[int]:
-    """Return the processes below `pid`, children's children too."""
-    children: dict[int, list[int]] = {}
-    for folder in Path("/proc").glob("[0-9]*"):
-        children.setdefault(_status(int(folder.name), "PPid"), []).append(int(folder.name))
-    found = list(children.get(pid, []))
-    for child in found:
-        found += children.get(child, [])  # grows while it is walked: theirs come too
-    return found
-
-
-def _status(pid: int, key: str) -> int:
-    """Return a number of a process's status, 0 where the process has ended."""
-    with contextlib.suppress(OSError):
-        for line in Path(f"/proc/{pid}/status").read_text("utf-8").splitlines():
-            if line.startswith(f"{key}:"):
-                return int(line.split()[1])
+def _resident(process: psutil.Process) -> int:
+    """Return the resident bytes of a process, 0 where it has ended."""
+    with contextlib.suppress(psutil.Error):
+        return int(process.memory_info().rss)
     return 0
 
 
-def command_of(pid: int) -> str:
-    """Return the name of a process's program, empty where the process has ended."""
+def _is_python(process: psutil.Process) -> bool:
+    with contextlib.suppress(psutil.Error):
+        return str(process.name()).startswith("python")
+    return False
+
+
+def _own_peak(process: psutil.Process) -> int:
+    """Return the greatest resident bytes that a process ever had, 0 where it has ended."""
+    # psutil doesn't have this one
     with contextlib.suppress(OSError):
-        return Path(f"/proc/{pid}/comm").read_text("utf-8")
-    return ""
+        status = Path(f"/proc/{process.pid}/status").read_text("utf-8")
+        found = re.search(r"^VmHWM:\s+(\d+) kB", status, flags=re.MULTILINE)
+        return int(found[1]) * 1024 if found else 0
+    return 0

@@ -24,6 +24,7 @@ from pathlib import Path
 from jobs.bench import peers, spark
 from jobs.bench.memory import PeakMemory
 from jobs.bench.peers import DIM, K, Race, Run
+from jobs.reports.markdown import table
 from jobs.reports.plots import plot_speed
 from models.processors import usable_cores
 
@@ -116,9 +117,8 @@ def compare(race: Race, names: Sequence[str], rounds: int) -> tuple[list[Row], l
 def page(rows: list[Row], notes: list[str]) -> str:
     """Return the rows as a Markdown table, and the notes below."""
     head = list(rows[0])
-    lines = [head, ["---"] * len(head), *([str(row[name]) for name in head] for row in rows)]
-    table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
-    return f"# Speed, side by side\n\n![times the product](bench.png)\n\n{table}\n\n" + "".join(
+    lines = table(head, ([str(row[name]) for name in head] for row in rows))
+    return f"# Speed, side by side\n\n![times the product](bench.png)\n\n{lines}\n\n" + "".join(
         f"- {note}\n" for note in notes
     )
 
