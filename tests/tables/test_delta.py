@@ -131,7 +131,7 @@ COMMITTER = """
 import sys
 from pyspark.conf import SparkConf
 from pyspark.java_gateway import launch_gateway
-from test_warehouse import commit
+from test_delta import commit
 
 gateway = launch_gateway(SparkConf().set("spark.driver.extraClassPath", sys.argv[1]))
 print(commit(gateway.jvm, *sys.argv[2:]))
