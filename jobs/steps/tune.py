@@ -11,7 +11,6 @@ looked at, and tells after `train` and `evaluate`.
 
 import logging
 import shutil
-from importlib.metadata import version as library_version
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -26,7 +25,8 @@ from jobs.reports.search import write_tune_report
 from jobs.search.space import chosen, configured, search_space
 from jobs.search.study import ERROR, TimeIsUpError, TrialWatch, ask, begin_again, ended, open_study
 from jobs.settings.model import Settings
-from jobs.versions.trained import training_settings, training_task
+from jobs.versions.code import code_hash
+from jobs.versions.trained import language_model_hashes, training_settings, training_task
 from jobs.warehouse.dataset import Dataset, read_dataset
 from jobs.warehouse.delta import Warehouse
 from models.data.attributes import AttributeColumns
@@ -83,7 +83,8 @@ def _in_common(
     return {
         **{f"setting `{name}`": value for name, value in training_settings(settings).items()},
         **{f"version of table `{name}`": number for name, number in dataset.versions.items()},
-        "version of nightrank": library_version("nightrank"),
+        "code of nightrank": code_hash(),
+        **{f"contents of `{name}`": h for name, h in language_model_hashes(settings).items()},
         **{f"range of `{name}`": str(values) for name, values in space.items()},
     }
 

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from jobs.settings.model import Settings
+from jobs.versions.code import code_hash, folder_hash
 from jobs.warehouse.dataset import Dataset
 from models.compression.onnx_export import encoder_facts
 from models.data.attributes import AttributeColumns
@@ -29,6 +30,7 @@ from models.training.finetune import Finetuned, finetune
 from models.training.options import FinetuneOptions
 from models.training.weights import save_weights, start_encoder
 
+LANGUAGE_MODELS = ("encoder", "teacher_encoder", "paraphrase_model")
 LIBRARIES = ("nightrank", "torch", "transformers", "optimum", "onnxruntime-gpu", "numpy")
 
 
@@ -37,9 +39,20 @@ def version_name(settings: Settings, table_versions: dict[str, int]) -> str:
     identity = {
         "settings": training_settings(settings),
         "tables": table_versions,
-        "code": library_version("nightrank"),
+        "code": code_hash(),
+        "language models": language_model_hashes(settings),
     }
     return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def language_model_hashes(settings: Settings) -> dict[str, str]:
+    """Return the hashes of the language models that settings name by a folder, by setting."""
+    named = {name: Path(getattr(settings, name)) for name in LANGUAGE_MODELS}
+    return {
+        name: folder_hash(folder)
+        for name, folder in named.items()
+        if getattr(settings, name) and folder.is_dir()
+    }
 
 
 def training_settings(settings: Settings) -> dict[str, Any]:
@@ -84,6 +97,7 @@ def _manifest(
         history_length=settings.history_length,
         metrics=result.metrics,
         learning_curve=result.curve,
+        code=code_hash(),
         libraries={name: library_version(name) for name in LIBRARIES},
     )
 

@@ -133,6 +133,14 @@ class Manifest:
     """The version that this one is an export of; None for one that `train` made."""
     export_settings: Mapping[str, Value] | None = None
     """The settings of the export; None for a version that `train` made."""
+    code: str | None = None
+    """Hash of the code that trained it; None before version 0.2.0, as the three below."""
+    export_code: str | None = None
+    """Hash of the code that exported it."""
+    export_machine: Mapping[str, str] | None = None
+    """The machine on which the export measured what suits it; None where nothing was measured."""
+    quantisation: str | None = None
+    """The kind of quantisation that the exported encoder has."""
 
     def to_json(self) -> dict[str, Any]:
         """Return what `model.json` holds; keys that say nothing are left out."""
@@ -175,6 +183,10 @@ class Manifest:
             files=keys.take("files", _mapping(_record(FileFacts))),
             trained_version=keys.take("trained_version", _optional(_text), None),
             export_settings=keys.take("export_settings", _optional(_mapping(_value)), None),
+            code=keys.take("code", _optional(_text), None),
+            export_code=keys.take("export_code", _optional(_text), None),
+            export_machine=keys.take("export_machine", _optional(_mapping(_text)), None),
+            quantisation=keys.take("quantisation", _optional(_text), None),
         )
         keys.refuse_others()
         return manifest

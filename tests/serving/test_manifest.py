@@ -72,6 +72,10 @@ manifests = st.builds(
     files=st.dictionaries(names, st.builds(FileFacts, names, whole)),
     trained_version=st.none() | names,
     export_settings=st.none() | st.dictionaries(names, values),
+    code=st.none() | names,
+    export_code=st.none() | names,
+    export_machine=st.none() | st.dictionaries(names, names),
+    quantisation=st.none() | names,
 )
 
 

@@ -1,0 +1,37 @@
+"""Names of metrics come back from MLflow as they went in."""
+
+import re
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from jobs.versions.metric_names import metric_name, stored_name
+
+pieces = st.sampled_from(["@", "_at_", "at", "_", "-", "x", "-x", "x40-", "5", "10", "é", "/", "."])
+
+
+@given(st.text(max_size=12) | st.lists(pieces, max_size=8).map("".join))
+@example("ndcg@10")
+@example("diverged_at_step")
+@example("seen_at_10")
+@example("a_at_@5")
+@example("-x40-@1")
+def test_a_name_comes_back_and_mlflow_takes_it(name: str) -> None:
+    stored = stored_name(name)
+    assert metric_name(stored) == name
+    assert re.fullmatch(r"[A-Za-z0-9_-]*", stored)
+
+
+@pytest.mark.parametrize(
+    ("stored", "name"),
+    [
+        ("ndcg_at_10", "ndcg@10"),
+        ("warm_ndcg_at_10", "warm_ndcg@10"),
+        ("parity_mean_cosine", "parity_mean_cosine"),
+        ("diverged_at_step", "diverged_at_step"),
+    ],
+)
+def test_what_0_1_0_stored_is_read_right_and_stored_so_still(stored: str, name: str) -> None:
+    assert metric_name(stored) == name
+    assert stored_name(name) == stored
