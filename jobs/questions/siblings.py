@@ -1,7 +1,8 @@
-"""Siblings of a model version: same data, same settings, another split or seed.
+"""Siblings of a model version: same data, code and settings, another split or seed.
 
 - A version may only answer the split that it was trained for. The report of all splits asks, for
   each split, the siblings that were trained for it, one for each seed.
+- Of several exports of one trained version, made on different machines, one counts.
 
 Trade-off: siblings are found by reading every registered version's manifest, some milliseconds
 each.
@@ -24,7 +25,9 @@ def siblings(registry: Registry, bundle: Bundle, split: str) -> list[Bundle]:
         manifest = read_manifest(folder)
         if answers(manifest, split) and _kind(manifest) == _kind(bundle.manifest):
             alike.append(open_bundle(folder))
-    return sorted(alike, key=lambda one: (one.manifest.settings.seed, one.version))
+    alike.sort(key=lambda one: (one.version != bundle.version, one.version))
+    one_each = {one.manifest.trained_version or one.version: one for one in reversed(alike)}
+    return sorted(one_each.values(), key=lambda one: (one.manifest.settings.seed, one.version))
 
 
 def answers(manifest: Manifest, split: str) -> bool:
@@ -37,4 +40,4 @@ def _kind(manifest: Manifest) -> tuple[object, ...]:
         {name: value for name, value in values.items() if name not in MAY_DIFFER}
         for values in (manifest.settings.values, manifest.export_settings or {})
     )
-    return chosen, manifest.tables, shrunk
+    return chosen, manifest.tables, manifest.code, shrunk, manifest.export_code

@@ -5,6 +5,8 @@
   `models/evaluation/active_learning.py` chooses among them.
 - The pairs stand in table `active_learning` and in a CSV file, each with an empty `value`;
   `nightrank ingest active_learning` takes back those that somebody filled in.
+- A pair is asked for at the time of the newest interaction (`asked_at`), not at the clock's: the
+  same tables ask the same, and an answer without a time of its own is as new as the data.
 - One commit replaces the rows that nobody answered and keeps the others. Where the same pairs come
   out again, there is none.
 
@@ -117,7 +119,7 @@ def _refuse_loss(sheet: Path, dataset: Dataset, answered: Collection[Pair]) -> N
 
 
 def _rows(dataset: Dataset, bundle: Bundle, pairs: Pairs) -> list[dict[str, Any]]:
-    now = dt.datetime.now(dt.UTC)
+    newest = dt.datetime.fromtimestamp(float(dataset.interactions.time.max()), dt.UTC)
     titles = dataset.catalogue.titles
     figures = zip(
         _ids(dataset, pairs), pairs.item, pairs.probability, pairs.uncertainty, strict=True
@@ -130,7 +132,7 @@ def _rows(dataset: Dataset, bundle: Bundle, pairs: Pairs) -> list[dict[str, Any]
             "probability": float(chance),
             "uncertainty": float(bits),
             "model_version": bundle.version,
-            "asked_at": now,
+            "asked_at": newest,
             "value": None,
             "labelled_at": None,
         }

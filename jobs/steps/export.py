@@ -1,28 +1,29 @@
 """export: prune, distil, quantise and write an ONNX version, if its ranking stays the same.
 
-- The trained version stays as it is; the export makes a version of its own, named after both, so
-  that a champion's files never change under it.
+- The trained version stays as it is; the export makes a version of its own, named after it, its
+  settings, the code and the quantisation, so that a champion's files never change under it.
 - The parity gate ranks the validation users with both. Over `parity_tolerance` nothing is
   registered.
 - The compression report sets the stages beside each other.
 """
 
-import hashlib
-import json
 import logging
 import os
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from time import perf_counter
 from typing import Any
 
 from jobs.context import Context
 from jobs.gate.ladder import Ladder
+from jobs.gate.machine import machine_of
 from jobs.gate.parity import Gate, Trials, prepare, refuse_loss
 from jobs.gate.quantisation_choice import choose_quantisation
 from jobs.reports.compression import write_compression
 from jobs.settings.model import Settings
+from jobs.versions.exported import ExportInputs
 from jobs.versions.registry import Registry
 from models.compression.onnx_export import export_encoder, write_towers
 from models.compression.options import QuantisationOptions, StudentOptions
@@ -51,18 +52,19 @@ def run(context: Context, model_version: str | None = None) -> dict[str, Any]:
     started, registry = perf_counter(), context.registry
     with context.recorded("export") as record:
         trained = _trained(registry, model_version)
-        version = f"{trained.version}-{_digest(context.settings)}"
-        record.model_version = version
+        record.model_version = trained.version  # the export's own where it succeeds
         record.inputs |= trained.manifest.tables
-        folder = registry.folder_of(version)
-        reused = (folder / MANIFEST).exists()
-        bundle = open_bundle(folder) if reused else _export(context, trained, version, folder)
+        device = _device(context.settings)
+        inputs = _inputs(context.settings, trained, device)
+        before = inputs.made_before(context.warehouse.models_folder)
+        bundle = open_bundle(before) if before else _export(context, inputs, device)
+        record.model_version = bundle.version
         metrics = bundle.manifest.metrics
         registry.register(bundle)
-        registry.log_metrics(version, metrics)
+        registry.log_metrics(bundle.version, metrics)
     return {
-        "model_version": version,
-        "reused": reused,
+        "model_version": bundle.version,
+        "reused": before is not None,
         "seconds": round(perf_counter() - started, 1),
         "encoder_bytes": bundle.manifest.files[ENCODER].bytes,
         **metrics,
@@ -75,40 +77,37 @@ def _trained(registry: Registry, model_version: str | None) -> Bundle:
     return registry.candidate(source) if source else bundle
 
 
-def _digest(settings: Settings) -> str:
-    chosen = json.dumps(_chosen(settings), sort_keys=True)
-    return hashlib.sha256(chosen.encode()).hexdigest()[:6]
+def _device(settings: Settings) -> str:
+    """Return the device that scoring will use on this machine."""
+    with TemporaryDirectory() as scratch:
+        build_ranker(Path(scratch) / RANKER)
+        return usable_device(Path(scratch) / RANKER, settings.device)
 
 
-def _chosen(settings: Settings) -> dict[str, Any]:
+def _inputs(settings: Settings, trained: Bundle, device: str) -> ExportInputs:
     names = (*StudentOptions.names(), *QuantisationOptions.names())
-    return {name: getattr(settings, name) for name in names}
+    machine = machine_of(device) if settings.quantisation == "auto" else None
+    return ExportInputs(trained, {name: getattr(settings, name) for name in names}, machine)
 
 
-def _export(context: Context, trained: Bundle, version: str, folder: Path) -> Bundle:
-    settings = context.settings
-    partial = folder.with_name(f"{version}.partial")
+def _export(context: Context, inputs: ExportInputs, device: str) -> Bundle:
+    settings, trained = context.settings, inputs.trained
+    partial = context.warehouse.models_folder / f"{inputs.prefix}.partial"
     shutil.rmtree(partial, ignore_errors=True)
     shutil.copytree(trained.folder, partial, copy_function=os.link)
     (partial / MANIFEST).unlink()
     towers = load_towers(trained)
     write_towers(towers, trained.manifest.encoder.text_dim, partial)
     build_ranker(partial / RANKER)
-    manifest = replace(
-        trained.manifest,
-        version=version,
-        trained_version=trained.version,
-        export_settings=_chosen(settings),
-    )
-    bundle = write_manifest(partial, manifest)
+    bundle = write_manifest(partial, trained.manifest)
     trials = prepare(context.warehouse, trained, towers, settings.seed)
     rungs = Ladder(Gate(trials, bundle, towers), trials.texts)
     student = _student(settings, trained, trials, towers, rungs)
-    device = usable_device(bundle, settings.device)
     quantisation, measured = choose_quantisation(
         settings.quantisation, student, device, trials.texts, rungs.threads
     )
     export_encoder(student, partial, quantisation)
+    manifest = inputs.manifest(quantisation)
     bundle = write_manifest(partial, manifest)
     parity = rungs.gate.parity(bundle, rungs.add_exported("shipped", bundle.encoder))
     try:
@@ -116,12 +115,13 @@ def _export(context: Context, trained: Bundle, version: str, folder: Path) -> Bu
     except InputError:
         shutil.rmtree(partial)
         raise
-    page = write_compression(Path(settings.reports), version, rungs.measured(), measured, parity)
+    page = write_compression(
+        Path(settings.reports), manifest.version, rungs.measured(), measured, parity
+    )
     LOGGER.info("%s\n%s", page, parity.table())
     metrics = {f"parity_{name}": value for name, value in parity.metrics().items()}
     write_manifest(partial, replace(manifest, metrics={**trained.manifest.metrics, **metrics}))
-    partial.rename(folder)
-    return open_bundle(folder)
+    return open_bundle(partial.rename(context.registry.folder_of(manifest.version)))
 
 
 def _student(

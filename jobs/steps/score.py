@@ -35,7 +35,7 @@ from jobs.warehouse.views import connect
 from models.data.interactions import Catalogue
 from models.data.texts import item_texts
 from models.processors import usable_cores
-from models.serving.bundle import Bundle
+from models.serving.bundle import RANKER, Bundle
 from models.serving.night import NightPlan, block_items, prepare, usable_device
 
 
@@ -53,7 +53,7 @@ def run(context: Context, run_date: str | None = None) -> dict[str, Any]:
         users, items = _count_users(warehouse, versions), len(catalogue.item_ids)
         with warehouse.lock(RECOMMENDATIONS_STAGED), tempfile.TemporaryDirectory() as scratch:
             session = open_session(settings, f"score {date}")
-            device = usable_device(bundle, settings.device)
+            device = usable_device(bundle.path(RANKER), settings.device)
             known = bundle.item_ids
             kept = kept_lists(warehouse, night, known, device) if settings.incremental else None
             folder = Path(scratch)

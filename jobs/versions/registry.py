@@ -14,6 +14,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from jobs.versions.metric_names import metric_name, stored_name
 from jobs.warehouse.delta import Warehouse
 from models.errors import InputError
 from models.serving.bundle import Bundle, open_bundle
@@ -67,10 +68,10 @@ class Registry:
         self.set_alias(CANDIDATE, bundle.version)
 
     def log_metrics(self, version: str, metrics: Mapping[str, float]) -> None:
-        """Add metrics to the run of a version; names may hold letters, digits and `_-./`."""
+        """Add metrics to the run of a version, under any names."""
         run = str(self._existing(version).run_id)
         for name, value in metrics.items():
-            self._client.log_metric(run, name.replace("@", "_at_"), value)
+            self._client.log_metric(run, stored_name(name), value)
 
     def log_curve(self, version: str, curve: Sequence[Mapping[str, float]]) -> None:
         """Add a learning curve, step by step, to the run of a version."""
@@ -78,7 +79,7 @@ class Registry:
 
         now = int(time.time() * 1000)
         entries = [
-            Metric(f"{CURVE}{name.replace('@', '_at_')}", float(value), now, int(entry["step"]))
+            Metric(f"{CURVE}{stored_name(name)}", float(value), now, int(entry["step"]))
             for entry in curve
             for name, value in entry.items()
             if name != "step"
@@ -90,7 +91,7 @@ class Registry:
     def metrics_of(self, version: str) -> dict[str, float]:
         """Return the metrics of a version by the names they were logged under."""
         found = self._metrics(self._existing(version))
-        return {name.replace("_at_", "@"): float(value) for name, value in found.items()}
+        return {metric_name(name): float(value) for name, value in found.items()}
 
     def set_alias(self, alias: str, version: str) -> None:
         """Point `alias` at a version."""

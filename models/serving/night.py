@@ -110,15 +110,16 @@ def block_items(memory_mb: int, batch_users: int) -> int:
     return max(1, memory_mb * 2**20 // (_BYTES_PER_SCORE * batch_users))
 
 
-def usable_device(bundle: Bundle, device: str) -> str:
+def usable_device(ranker: Path, device: str) -> str:
     """Return "cuda" or "cpu" for a wish of "auto", "cuda" or "cpu", and log the choice.
 
+    `ranker` is the graph that is opened to find out.
     Raises InputError where "cuda" was asked for and doesn't work.
     """
     chosen = "cpu" if device == "auto" else device
     if device == "cuda" or (device == "auto" and any(map(Path.exists, _GPU_DRIVERS))):
         try:
-            open_session(bundle.path(RANKER), threads=1, device="cuda")
+            open_session(ranker, threads=1, device="cuda")
             chosen = "cuda"
         except InputError:
             if device == "cuda":

@@ -162,6 +162,8 @@ def test_answers_come_back_as_interactions_once(spark: SparkSession, asking: Set
     assert (result["asked"], result["answered"], len(rows)) == (20, 0, 20)
     assert not rows.keys() & before.keys()
     assert all(row["value"] is None and row["title"] for row in rows.values())
+    newest = max(time for _, time in before.values())
+    assert {row["asked_at"] for row in rows.values()} == {newest}
     assert active_learning.run(Context.of(asking))["reused"]
 
     by_table, undated, by_sheet, bad = sorted(rows)[:4]
