@@ -1,11 +1,12 @@
-"""make methods: every way to fine-tune on one data set, beside each other, in `methods.md`.
+"""make methods: every fine-tuning method on one data set, compared in `methods.md`.
 
-- Each row is `nightrank train` with a few settings in a process of its own, whose time and peak
-  memory are its own; rows that stand in the JSON file already are kept.
-- The ways of tuning are also exported, gated on parity, promoted and scored.
-- Quality is NDCG@10 on validation: of all items, and of a fifth of the known ones by texts alone.
+- Each row is `nightrank train` with a few settings, run in a process of its own so that its time
+  and peak memory can be measured. Rows that are already in the JSON file are kept.
+- The tuning methods (LoRA and so on) are also exported with the parity gate, promoted and scored.
+- Quality is validation NDCG@10: over all items, and over a fifth of the known items ranked by their
+  texts alone.
 
-Trade-off: one seed; differences below some .003 are chance.
+Trade-off: one seed, so differences below about .003 are noise.
 """
 
 import argparse

@@ -1,11 +1,11 @@
-"""The contenders of `make bench` that run without Spark, over the same vectors.
+"""The contenders of `make bench` that run without Spark, all on the same vectors.
 
-- `product` is the bare fp32 matrix product, which nobody can beat who computes every score in 32
-  bits; the others return the k best items of every user.
+- `product` is the bare fp32 matrix product: a lower bound on time for anything that computes every
+  score in 32 bits. The other contenders return the k best items of every user.
 - Each builder takes a `Race` and returns a function that runs the whole comparison once.
 
-Trade-off: `implicit` and `faiss` are no dependencies of nightrank; where they are absent the
-builder raises ImportError, and the comparison says so.
+Trade-off: `implicit` and `faiss` are not dependencies of nightrank. If one is absent, its builder
+raises ImportError and the report says so.
 """
 
 from collections.abc import Callable, Iterator
@@ -26,7 +26,7 @@ Run = Callable[[], None]
 
 @dataclass(frozen=True)
 class Race:
-    """How many users and items, and how many threads everybody gets."""
+    """How many users and items, and how many threads each contender gets."""
 
     users: int
     items: int

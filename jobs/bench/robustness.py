@@ -1,9 +1,9 @@
-"""How a version ranks new items whose texts are misspelt, cut short or out of order.
+"""How well a version ranks new items whose texts have typos, are cut short or have shuffled words.
 
-A fifth of the known items stand by their texts alone, as in the export's gate: once as they are,
-and once with each kind of noise, before and after fine-tuning.
+A fifth of the known items are ranked by their texts alone, as in the export's gate: with clean
+texts and with each kind of noise, before and after fine-tuning.
 
-Trade-off: the PyTorch encoder is asked; compression has a gate of its own.
+Trade-off: this measures the PyTorch encoder; the parity gate measures the compressed one.
 """
 
 import numpy as np

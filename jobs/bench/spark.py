@@ -1,13 +1,13 @@
-"""The contenders of `make bench` that run on Spark: nightrank's job, ALS's, and a bare write.
+"""The contenders of `make bench` that run on Spark: nightrank's job, ALS, and a plain write.
 
-- `spark_job` is the scoring job from table to table: interactions are read from Delta, sorted by
-  user, ranked in the tasks without what was seen, written to files there and committed to Delta.
-  Only the user tower is left out: users' vectors come from a file, as everybody's do, and there is
-  one reason for all.
+- `spark_job` is the whole scoring job: interactions are read from Delta, sorted by user and ranked
+  in the tasks without the items seen; the tasks write files, which are committed to Delta. Only the
+  user tower is left out: user vectors come from a file, as for every contender, and all rows have
+  the same reason.
 - `spark_als` is `recommendForAllUsers` of an ALS model with the same vectors, written to Parquet.
-- `spark_write` writes as many rows as the job gives, ready made, to Delta.
+- `spark_write` writes the same number of ready-made rows to Delta.
 
-A builder starts Spark, makes the inputs and warms up on few users, none of which is timed.
+A builder starts Spark, makes the inputs and warms up on a few users; none of that is timed.
 """
 
 import datetime as dt

@@ -1,13 +1,14 @@
-"""make bench: the ranker beside its peers, same vectors, same k, same threads, in one run.
+"""make bench: the ranker compared with its peers: same vectors, same k, same threads, one run.
 
-- Every contender has a process of its own, so that peak memory is its own (with Spark's JVM and
-  Python workers). It starts, makes its inputs and warms up before the clock runs.
-- The contenders take turns: a round runs each of them once, so that a busy machine is busy for
-  all. The best round counts; a contender that takes a minute runs once.
-- The first round is told beside it: a night is the first job of its JVM, which compiles as it runs.
-- A contender whose library is absent is named, and the comparison goes on.
+- Each contender has a process of its own, so that its peak memory can be measured (including
+  Spark's JVM and Python workers). It starts, makes its inputs and warms up before timing begins.
+- Contenders take turns: each round runs every contender once, so that a busy machine slows all of
+  them alike. The best round counts; a contender that takes a minute runs once.
+- The first round is reported too, because a nightly run is the first job of its JVM, which is
+  still compiling.
+- A contender whose library is absent is listed, and the comparison continues.
 
-Trade-off: small sizes by default, so that it ends within some minutes on a laptop; `--sizes` and
+Trade-off: the default sizes are small, so that it takes a few minutes on a laptop; `--sizes` and
 `--only` choose others.
 """
 
@@ -46,7 +47,7 @@ Row = dict[str, str | int | float]
 
 @dataclass
 class _Entrant:
-    """A contender in its process, and what it has shown so far."""
+    """A contender in its own process, and its measurements so far."""
 
     name: str
     process: BaseProcess
@@ -82,7 +83,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def compare(race: Race, names: Sequence[str], rounds: int) -> tuple[list[Row], list[str]]:
-    """Return a row for each contender that could start, and notes for people."""
+    """Return a row for each contender that could start, and notes for the reader."""
     entrants, notes = [], []
     for name in names:
         entrant = _entered(name, race)

@@ -1,13 +1,13 @@
-"""make bench: texts a second of our fine-tuning beside a plain sentence-transformers loop.
+"""make bench: texts per second of our fine-tuning and of a plain sentence-transformers loop.
 
-- Both teach MiniLM the same targets on the same texts in the same batches, cut at the same tokens,
-  with AdamW. Ours tunes the top layer over cached states, as the default settings do; the peer
-  tunes the whole model, as its loop does by default.
-- They take turns, batch by batch, so that a busy machine is busy for both. Filling our cache counts
-  as often as the default number of passes shares it.
+- Both train MiniLM on the same targets, texts and batches, with the same maximum length and AdamW.
+  Ours tunes the top layer on cached states, as the default settings do; the peer tunes the whole
+  model, as its training loop does by default.
+- They take turns batch by batch, so that a busy machine slows both alike. The time to fill our
+  cache is divided by the default number of epochs.
 
-Trade-off: the two do not learn the same; what tuning one layer costs in quality stands in
-docs/experiments.md.
+Trade-off: the two do not learn the same. docs/experiments.md has the quality lost by tuning only
+one layer.
 """
 
 import json

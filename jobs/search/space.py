@@ -1,11 +1,11 @@
-"""What `tune` searches: some settings of `train`, each over a range or a few values.
+"""What `tune` searches: some settings of `train`, each with a range or a list of values.
 
-- The ranges are widened to what is configured, so that the configured settings are a trial too.
-- Weights of losses and of decay are chosen from steps of about three, zero among them.
+- Ranges are widened to include the configured value, so that the configured settings are a trial.
+- Weights of losses and weight decay are chosen from steps of about a factor of three, and zero.
 
-Trade-off: every trial has a value for each of them, also where it says nothing (the method of
-tuning without a tuned layer), so that all trials are told in one table; epochs and batches stay
-as configured, so that trials take alike long and compare epoch by epoch.
+Trade-off: every trial has a value for every searched setting, even where it has no effect (the
+tuning method when no layer is tuned), so that all trials fit one table. Epochs and batch sizes are
+not searched, so that trials take about the same time and can be compared epoch by epoch.
 """
 
 from typing import Any

@@ -1,14 +1,15 @@
-"""The study of `tune`: trials kept in an SQLite file, so that a killed search goes on.
+"""The study of `tune`: trials in an SQLite file, so that a search that was killed can continue.
 
-- One file holds one search. It remembers what its trials have in common (settings, table versions,
-  code, space), and is refused where that has changed: other trials wouldn't compare.
-- A trial counts once it has ended: complete, pruned, or failed by itself. One whose process died,
-  or whose time was up, is begun again with the same settings and counts then.
-- The sampler is seeded by the number of trials that count: a search that was killed proposes what
-  an undisturbed one proposes (Bergstra et al., "Algorithms for hyper-parameter optimization",
-  NIPS 2011).
+- One file holds one search. It stores what all trials share (settings, table versions, code,
+  space) and is refused when that has changed, because trials could not be compared.
+- A trial counts when it has ended: complete, pruned, or failed by its own error. A trial whose
+  process died or whose time was up starts again with the same settings, and counts then.
+- The sampler's seed is the number of trials that count, so a search that was killed proposes the
+  same settings as one that was not (TPE: Bergstra et al., "Algorithms for hyper-parameter
+  optimization", NIPS 2011).
 
-Trade-off: SQLite and one trial at a time: a local warehouse, and one process for each search.
+Trade-off: SQLite and one trial at a time, so the warehouse must be local and a search is one
+process.
 """
 
 import logging
@@ -36,7 +37,7 @@ class TimeIsUpError(Exception):
 
 
 def open_study(file: Path, in_common: dict[str, Any], configured: dict[str, Any]) -> optuna.Study:
-    """Return the study in `file`, new where there is none; what was interrupted is queued again.
+    """Return the study in `file`, a new one if there is none; interrupted trials are queued again.
 
     `in_common` is what the trials share (name -> value), `configured` the settings of the first.
     Raises InputError that names the file and what differs, or why it can't be read.
@@ -80,7 +81,7 @@ def _load(file: Path) -> optuna.Study:
 def begin_again(
     study: optuna.Study, trial: Trial | FrozenTrial, configured: dict[str, Any]
 ) -> None:
-    """Give a trial up, uncounted, and queue its settings for the next one."""
+    """End a trial without counting it, and queue its settings for the next one."""
     # queued first: a process that dies between the two runs a trial twice, and loses none
     parameters = configured if CONFIGURED in trial.user_attrs else trial.params
     study.enqueue_trial(parameters, user_attrs=trial.user_attrs)
@@ -88,7 +89,7 @@ def begin_again(
 
 
 def ask(study: optuna.Study, space: dict[str, BaseDistribution], seed: int) -> Trial:
-    """Return the next trial with its settings: one that is queued, else a new proposal."""
+    """Return the next trial with its settings: a queued one, or else a new proposal."""
     study.sampler = optuna.samplers.TPESampler(seed=seed + len(ended(study)))
     return study.ask(space)
 
@@ -103,7 +104,7 @@ def ended(study: optuna.Study) -> list[FrozenTrial]:
 
 
 class TrialWatch(TrainerCallback):
-    """Tells a trial its NDCG at every validation, and ends a training that isn't worth its time.
+    """Reports NDCG to a trial at every validation, and stops a training that isn't worth its time.
 
     Raises TrialPruned where the pruner says so, and TimeIsUpError from `deadline` on (seconds of
     the monotonic clock).

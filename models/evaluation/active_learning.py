@@ -1,12 +1,14 @@
-"""Active learning: the unlabelled pairs of user and item whose labels would teach most.
+"""Active learning: the unlabelled pairs of user and item whose labels would teach the most.
 
-- A pair is worth the entropy of its probability of liking (uncertainty sampling: Lewis and Gale,
-  SIGIR 1994), less the likeness of its item's text to the nearest of those already chosen
-  (Brinker, "Incorporating diversity in active learning with support vector machines", ICML 2003).
-- Pairs are chosen greedily. No user and no item is asked for much more than an even share.
+- The value of a pair is the entropy of its predicted probability of liking (uncertainty sampling:
+  Lewis and Gale, SIGIR 1994), minus a penalty for similarity between its item's text and the
+  nearest item already chosen (Brinker, "Incorporating diversity in active learning with support
+  vector machines", ICML 2003).
+- Pairs are chosen greedily. A user or an item gets at most EVEN_SHARES times an even share of them.
 
-Trade-off: entropy says how unsure the model is, not whether that user can know the item; each user
-enters with the most uncertain pairs alone, so that memory grows with users, not with all pairs.
+Trade-off: entropy measures how unsure the model is, not whether that user can judge the item. Only
+each user's most uncertain pairs are considered, so that memory grows with the number of users and
+not of all pairs.
 """
 
 from collections.abc import Sequence

@@ -1,9 +1,9 @@
-"""Parity: how far the compressed model's recommendations are from the fine-tuned one's.
+"""Parity: how far the compressed model's recommendations are from the fine-tuned model's.
 
-- Both answer the same questions; of each question the NDCG@10 of both, their difference with its
-  interval (paired bootstrap over users), the overlap of their top 10, and the rank correlation of
-  their scores.
-- The gate looks at the largest relative loss of NDCG among the questions.
+- Both models answer the same questions. For each question we report the NDCG@10 of both, the
+  difference with its interval (paired bootstrap over users), the overlap of the top 10 lists, and
+  the rank correlation of the scores.
+- The gate uses the largest relative loss of NDCG among the questions.
 """
 
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ HEADER = (
 
 @dataclass(frozen=True)
 class Agreement:
-    """The compressed model beside the fine-tuned one in one question.
+    """The compressed model compared with the fine-tuned one on one question.
 
     `difference` is shipped minus fine-tuned NDCG@10 as (low, mean, high).
     """
@@ -45,7 +45,7 @@ class Agreement:
 
 @dataclass(frozen=True)
 class Parity:
-    """The agreement in each question and of the text vectors, which have length one."""
+    """The agreement on each question, and of the text vectors, which have unit length."""
 
     questions: dict[str, Agreement]
     mean_cosine: float
@@ -57,7 +57,7 @@ class Parity:
         return max((found.relative_loss for found in self.questions.values()), default=0.0)
 
     def metrics(self) -> dict[str, float]:
-        """Return the figures by name, those of a question with its name in front."""
+        """Return the figures by name; those of a question begin with the question's name."""
         found = {
             f"{name}_{figure}": float(getattr(agreement, figure))
             for name, agreement in self.questions.items()
@@ -86,7 +86,7 @@ class Parity:
 
 
 def agreement(question: Question, fine_tuned: Scorer, shipped: Scorer, seed: int) -> Agreement:
-    """Return how far two models agree in a question that asks at least one user."""
+    """Compare two models on a question with at least one user."""
     theirs, ours = judge(question, fine_tuned), judge(question, shipped)
     before, after = theirs.ndcg(), ours.ndcg()
     return Agreement(
@@ -100,17 +100,17 @@ def agreement(question: Question, fine_tuned: Scorer, shipped: Scorer, seed: int
 
 
 def mean_cosine(vectors: Factors, shipped: Factors) -> float:
-    """Return the mean cosine of two vectors of length one of the same text [t, w]."""
+    """Return the mean cosine between both models' unit vectors [t, w] of the same texts."""
     return float((vectors * shipped).sum(axis=1).mean())
 
 
 def largest_error(vectors: Factors, shipped: Factors) -> float:
-    """Return the largest distance between two vectors of the same text [t, w]."""
+    """Return the largest distance between both models' vectors [t, w] of a text."""
     return float(np.linalg.norm(vectors - shipped, axis=1).max())
 
 
 def overlap(ours: Rows, theirs: Rows) -> float:
-    """Return the mean share of each list [u, k] that the other holds too; -1 is no item."""
+    """Return the mean share of each list [u, k] that is also in the other; -1 is no item."""
     shared = (ours[:, :, None] == theirs[:, None, :]) & (ours >= 0)[:, :, None]
     sizes = np.maximum((ours >= 0).sum(axis=1), 1)
     return float((shared.any(axis=2).sum(axis=1) / sizes).mean())

@@ -1,13 +1,16 @@
-"""NDCG by group: who is served well, and who is not.
+"""NDCG by group of users or items: who is served well, and who is not.
 
-- Users by activity tercile (positives given), by whether they have any history, and by each
-  attribute of theirs; an attribute of many numbers, such as an age, is cut into terciles.
-- Items by popularity tercile: the least popular items that together hold a third of the training
-  positives, and so on (a third of the items would hold next to nothing that anybody likes). The
-  whole list stays, and only the tercile's own items count as true and as hits.
-- Ties stand by row. A group of fewer than 10 users is left out, for its mean says nothing.
+- Users are grouped by activity (terciles of the number of positives), by whether they have any
+  history, and by each of their attributes. An attribute with many numbers, such as age, is cut
+  into terciles.
+- Items are grouped by popularity: the least popular items that together have a third of the
+  training positives, and so on. (A third of the items would have almost no positives.) The ranked
+  list stays whole; only items of the group count as relevant and as hits.
+- Equal values are ordered by row. A group of fewer than 10 users is left out, because its mean is
+  mostly noise.
 
-Trade-off: attributes with a value for nearly everyone (a postcode) vanish by the same rule.
+Trade-off: the same rule drops attributes that are different for almost everyone, such as
+a postcode.
 """
 
 from collections.abc import Mapping, Sequence

@@ -1,7 +1,7 @@
-"""The result of a split: every model's metrics, our distance from the others, and the slices.
+"""The results of a split: every model's metrics, the gaps to our model, and NDCG by group.
 
-- A model that was trained with several seeds counts with the mean over them: of each metric, and
-  of each user's NDCG@10 before the users are resampled.
+- A model that was trained with several seeds is averaged over them: each metric, and each user's
+  NDCG@10 before users are resampled.
 """
 
 from collections.abc import Mapping, Sequence

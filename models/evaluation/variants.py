@@ -1,11 +1,11 @@
-"""One version in three states, as functions that score users against a catalogue.
+"""Three variants of one version, as functions that score users against a catalogue.
 
-- `pretrained`: cosine of the untouched language model's item vectors with the mean of those of the
-  user's liked items.
-- `fine_tuned`: the fine-tuned PyTorch encoder's vectors under the two towers.
-- `shipped`: the compressed encoder under the two towers, as a night computes it.
+- `pretrained`: the language model before fine-tuning. The score is the cosine between an item's
+  vector and the mean vector of the items that the user liked.
+- `fine_tuned`: the two towers on the fine-tuned PyTorch encoder's vectors.
+- `shipped`: the two towers on the compressed encoder's vectors, as in a nightly run.
 
-Trade-off: the first two are stored vectors and know only the texts of training.
+Trade-off: the vectors of the first two are stored, so they cover only the texts of training.
 """
 
 import json
