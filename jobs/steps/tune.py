@@ -1,12 +1,11 @@
 """tune: search settings of `train` by training with them; write the best to a file.
 
-- A trial is a fine-tune that is judged by validation NDCG@10, as `train` judges its weights; it
-  leaves no version. The first has the settings as configured, so that the others compare to them.
-- Trials that stay behind the median of the earlier ones are pruned; one that fails is left out.
-- Killed and started again, it goes on where it was; with more `trials` or minutes too.
+- A trial is a fine-tune judged by validation NDCG@10, as `train` does; it leaves no version. The
+  first trial has the configured settings, so that the others can be compared with them.
+- Trials below the median of the earlier ones are pruned; a trial that fails is left out.
+- A search that was killed continues when started again, also with more `trials` or minutes.
 
-Trade-off: the best of many trials looks better on validation than it is; the test part is not
-looked at, and tells after `train` and `evaluate`.
+Trade-off: the best of many trials looks better on validation than it is; the test part isn't used.
 """
 
 import logging
