@@ -1,4 +1,4 @@
-"""What an export is made from, which names it: settings, code, and the machine where it matters.
+"""What an export is made from, and its name: settings, code, and for "auto" the machine.
 
 - The name is the trained version's, a hash, and the kind of quantisation:
   `7406c8645c60-030ee7-int8`.
@@ -43,7 +43,7 @@ class ExportInputs:
         return found[0].parent if found else None
 
     def manifest(self, quantisation: str) -> Manifest:
-        """Return what the version says of itself with that kind of quantisation."""
+        """Return the manifest of the version with that kind of quantisation."""
         return replace(
             self.trained.manifest,
             version=f"{self.prefix}-{quantisation}",

@@ -1,13 +1,13 @@
-"""What `model.json` says of a model version, as types; and how it is read and written.
+"""The contents of `model.json`, which describes a model version, as types; reading and writing it.
 
 - `Manifest.from_json` checks every key: one that is missing, unknown or of another type is an
   InputError that names the file and the key.
 - A field with a default may be missing from the file, since earlier versions of nightrank didn't
   write it. Give every field that is added later a default.
-- `EncoderFacts` is what texts need of a version; its keys stand among the others in the file.
+- `EncoderFacts` is what encoding texts needs; in the file its keys are beside all others.
 
-Trade-off: an unknown key is refused and not ignored, so that a version written by a newer nightrank
-says so instead of scoring without what the key asks for.
+Trade-off: an unknown key is refused and not ignored, because a version written by a newer nightrank
+might score wrongly without what the key asks for.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -25,7 +25,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class EncoderFacts:
-    """What has to be known of a text encoder to feed it, and to go on training it."""
+    """What is needed to feed texts to an encoder, and to continue its training."""
 
     max_tokens: int
     """Tokens of a text that it reads."""
@@ -99,7 +99,7 @@ class TrainedWith:
 
 @dataclass(frozen=True)
 class Manifest:
-    """All that a model version says of itself; the fields are the keys of `model.json`."""
+    """The description of a model version; the fields are the keys of `model.json`."""
 
     version: str
     """The version's name, which is also its folder's."""
@@ -143,7 +143,7 @@ class Manifest:
     """The kind of quantisation that the exported encoder has."""
 
     def to_json(self) -> dict[str, Any]:
-        """Return what `model.json` holds; keys that say nothing are left out."""
+        """Return the contents of `model.json`; fields that are None are left out."""
         content = {
             one.name: getattr(self, one.name) for one in fields(self) if one.name != "encoder"
         }
@@ -158,7 +158,7 @@ class Manifest:
 
     @classmethod
     def from_json(cls, content: object, file: Path) -> "Manifest":
-        """Return what `file` says, whose JSON is `content`; InputError that names what is wrong."""
+        """Return the manifest in `content`, the JSON of `file`; InputError names what is wrong."""
         keys = _Keys(content, file)
         manifest = cls(
             version=keys.take("version", _text),
@@ -193,7 +193,7 @@ class Manifest:
 
 
 class _Keys:
-    """The keys of a JSON object, taken one by one; what is wrong is told with `file` and key."""
+    """The keys of a JSON object, read one by one; errors name the `file` and the key."""
 
     def __init__(self, content: object, file: Path) -> None:
         if not isinstance(content, dict):

@@ -1,12 +1,17 @@
 """Names of metrics come back from MLflow as they went in."""
 
 import re
+from pathlib import Path
 
 import pytest
+import toy_version
 from hypothesis import example, given
 from hypothesis import strategies as st
 
 from jobs.versions.metric_names import metric_name, stored_name
+from jobs.versions.registry import Registry
+from jobs.warehouse.delta import Warehouse
+from models.serving.bundle import write_manifest
 
 pieces = st.sampled_from(["@", "_at_", "at", "_", "-", "x", "-x", "x40-", "5", "10", "é", "/", "."])
 
@@ -35,3 +40,14 @@ def test_a_name_comes_back_and_mlflow_takes_it(name: str) -> None:
 def test_what_0_1_0_stored_is_read_right_and_stored_so_still(stored: str, name: str) -> None:
     assert metric_name(stored) == name
     assert stored_name(name) == stored
+
+
+def test_metrics_come_back_from_mlflow(tmp_path: Path) -> None:
+    registry = Registry(Warehouse(str(tmp_path)))
+    folder = registry.folder_of("v1")
+    folder.mkdir(parents=True)
+    registry.register(write_manifest(folder, toy_version.manifest("v1", [])))
+    metrics = {"ndcg@10": 0.25, "diverged_at_step": 3.0, "seen_at_10": 1.0, "half/é": 0.5}
+    registry.log_metrics("v1", metrics)
+    registry.log_curve("v1", [{"step": 1, "eval_ndcg@10": 0.125}])
+    assert registry.metrics_of("v1") == metrics

@@ -12,6 +12,7 @@ import tomllib
 from contextlib import closing, suppress
 from pathlib import Path
 from time import monotonic
+from types import SimpleNamespace
 from typing import Any
 
 import optuna
@@ -273,6 +274,16 @@ def test_the_page_draws_importances_once_there_are_enough(tmp_path: Path) -> Non
     assert (tmp_path / "tune" / "importances.png").stat().st_size > 1000
     importances = optuna.importance.get_param_importances(study)
     assert max(importances, key=lambda name: importances[name]) == "tuned_layers"
+
+
+def test_a_search_of_other_code_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = SimpleNamespace(versions={"items": 1})
+    file, first = tmp_path / "tune.db", configured(Settings())
+    monkeypatch.setattr(tune, "code_hash", lambda: "old")
+    open_study(file, tune._in_common(Settings(), data, {}), first)  # type: ignore[arg-type]
+    monkeypatch.setattr(tune, "code_hash", lambda: "new")
+    with pytest.raises(InputError, match=r"another code of nightrank \(old, now new\)"):
+        open_study(file, tune._in_common(Settings(), data, {}), first)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
