@@ -1,22 +1,20 @@
 """export: prune, distil, quantise and write an ONNX version, if its ranking stays the same.
 
-- The trained version stays as it is; the export makes a version of its own, named after it, its
-  settings, the code and the quantisation, so that a champion's files never change under it.
-- The parity gate ranks the validation users with both. Over `parity_tolerance` nothing is
-  registered.
-- The compression report sets the stages beside each other.
+- The trained version stays as it is. The export makes a version of its own, named by the trained
+  one, the export's settings, the code and the quantisation, so that a champion's files never change.
+- The parity gate ranks the validation users with both encoders. Where the loss is larger than
+  `parity_tolerance`, nothing is registered.
+- The compression report compares size, speed and quality of the stages.
 """
 
 import logging
-import os
-import shutil
-from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from time import perf_counter
 from typing import Any
 
 from jobs.context import Context
+from jobs.gate.draft import Draft
 from jobs.gate.ladder import Ladder
 from jobs.gate.machine import machine_of
 from jobs.gate.parity import Gate, Trials, prepare, refuse_loss
@@ -25,21 +23,12 @@ from jobs.reports.compression import write_compression
 from jobs.settings.model import Settings
 from jobs.versions.exported import ExportInputs
 from jobs.versions.registry import Registry
-from models.compression.onnx_export import export_encoder, write_towers
 from models.compression.options import QuantisationOptions, StudentOptions
 from models.compression.student import stages, user_score_metric
 from models.compression.throughput import eager
-from models.errors import InputError
 from models.network.encoder import TextEncoder
 from models.network.towers import TwoTowers
-from models.serving.bundle import (
-    ENCODER,
-    MANIFEST,
-    RANKER,
-    Bundle,
-    open_bundle,
-    write_manifest,
-)
+from models.serving.bundle import ENCODER, RANKER, Bundle, open_bundle
 from models.serving.night import usable_device
 from models.serving.ranker_graph import build_ranker
 from models.training.weights import ENCODER_WEIGHTS, load_encoder, load_towers
@@ -91,50 +80,39 @@ def _inputs(settings: Settings, trained: Bundle, device: str) -> ExportInputs:
 
 
 def _export(context: Context, inputs: ExportInputs, device: str) -> Bundle:
+    """Write and return the exported version; InputError where its ranking isn't the same."""
     settings, trained = context.settings, inputs.trained
-    partial = context.warehouse.models_folder / f"{inputs.prefix}.partial"
-    shutil.rmtree(partial, ignore_errors=True)
-    shutil.copytree(trained.folder, partial, copy_function=os.link)
-    (partial / MANIFEST).unlink()
     towers = load_towers(trained)
-    write_towers(towers, trained.manifest.encoder.text_dim, partial)
-    build_ranker(partial / RANKER)
-    bundle = write_manifest(partial, trained.manifest)
-    trials = prepare(context.warehouse, trained, towers, settings.seed)
-    rungs = Ladder(Gate(trials, bundle, towers), trials.texts)
-    student = _student(settings, trained, trials, towers, rungs)
-    quantisation, measured = choose_quantisation(
-        settings.quantisation, student, device, trials.texts, rungs.threads
-    )
-    export_encoder(student, partial, quantisation)
-    manifest = inputs.manifest(quantisation)
-    bundle = write_manifest(partial, manifest)
-    parity = rungs.gate.parity(bundle, rungs.add_exported("shipped", bundle.encoder))
-    try:
+    with Draft(inputs, context.warehouse.models_folder) as draft:
+        draft.add_towers(towers)
+        trials = prepare(context.warehouse, trained, towers, settings.seed)
+        gate = Gate(trials, draft.bundle, towers)
+        ladder = Ladder(gate, trials.texts)
+        student = _student(settings, trained, trials, towers, ladder)
+        quantisation, measured = choose_quantisation(
+            settings.quantisation, student, device, trials.texts, ladder.threads
+        )
+        shipped = draft.add_encoder(student, quantisation)
+        parity = gate.parity(draft.bundle, ladder.add_exported("shipped", shipped))
         refuse_loss(parity, settings.parity_tolerance)
-    except InputError:
-        shutil.rmtree(partial)
-        raise
-    page = write_compression(
-        Path(settings.reports), manifest.version, rungs.measured(), measured, parity
-    )
-    LOGGER.info("%s\n%s", page, parity.table())
-    metrics = {f"parity_{name}": value for name, value in parity.metrics().items()}
-    write_manifest(partial, replace(manifest, metrics={**trained.manifest.metrics, **metrics}))
-    return open_bundle(partial.rename(context.registry.folder_of(manifest.version)))
+        reports, version = Path(settings.reports), draft.bundle.version
+        page = write_compression(reports, version, ladder.measured(), measured, parity)
+        LOGGER.info("%s\n%s", page, parity.table())
+        folder = draft.complete({f"parity_{k}": v for k, v in parity.metrics().items()})
+    return open_bundle(folder)
 
 
 def _student(
-    settings: Settings, trained: Bundle, trials: Trials, towers: TwoTowers, rungs: Ladder
+    settings: Settings, trained: Bundle, trials: Trials, towers: TwoTowers, ladder: Ladder
 ) -> TextEncoder:
-    """Return the small encoder; its stages become rungs where the setting asks for them."""
+    """Return the small encoder; its stages are measured too where `compression_ladder` says so."""
     encoder = load_encoder(trained)
     size = trained.path(ENCODER_WEIGHTS).stat().st_size
-    rungs.add("fine_tuned", size, eager(encoder, rungs.threads), trials.vectors)
+    ladder.add("fine_tuned", size, eager(encoder, ladder.threads), trials.vectors)
     options = StudentOptions.of(settings.model_dump())
     metric = user_score_metric(towers, trials.validation, trials.profiles, trained)
     student = encoder
     for name, student in stages(encoder, trials.texts, metric, options):
         if settings.compression_ladder:
-            rungs.add_stage(name, student)
+            ladder.add_stage(name, student)
     return student

@@ -97,17 +97,31 @@ class Bundle:
 
 def write_manifest(folder: Path, manifest: Manifest) -> Bundle:
     """Hash the files under `folder`, write `model.json` atomically and return the version."""
-    files = {
-        str(path.relative_to(folder)): FileFacts(_sha256(path), path.stat().st_size)
-        for path in sorted(folder.rglob("*"))
-        if path.is_file() and path.name != MANIFEST
-    }
-    complete = replace(manifest, files=files)
-    partial = folder / f".{MANIFEST}.partial"
-    text = json.dumps(complete.to_json(), indent=2, ensure_ascii=False, sort_keys=True)
+    bundle = with_new_files(Bundle(folder, replace(manifest, files={})))
+    save_manifest(bundle)
+    return bundle
+
+
+def with_new_files(bundle: Bundle) -> Bundle:
+    """Return the version with the files of its folder that its manifest lacks, hashed.
+
+    Those that the manifest names already are not read again.
+    """
+    files = dict(bundle.manifest.files)
+    for path in sorted(bundle.folder.rglob("*")):
+        name = str(path.relative_to(bundle.folder))
+        if path.is_file() and path.name != MANIFEST and name not in files:
+            files[name] = FileFacts(_sha256(path), path.stat().st_size)
+    return Bundle(bundle.folder, replace(bundle.manifest, files=files))
+
+
+def save_manifest(bundle: Bundle) -> None:
+    """Write the version's `model.json` atomically, with the hashes that its manifest has."""
+    partial = bundle.folder / f".{MANIFEST}.partial"
+    content = bundle.manifest.to_json()
+    text = json.dumps(content, indent=2, ensure_ascii=False, sort_keys=True)
     partial.write_text(text, "utf-8")
-    partial.replace(folder / MANIFEST)
-    return Bundle(folder, complete)
+    partial.replace(bundle.folder / MANIFEST)
 
 
 def read_manifest(folder: Path) -> Manifest:
