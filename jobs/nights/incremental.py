@@ -1,18 +1,19 @@
-"""Whose lists a night may take over from a night before, and who has to be scored again.
+"""Which users' lists a night can copy from an earlier night, and which users are scored again.
 
-- A list follows from the user's interactions and profile, the items, the model, k, and the days
-  since the newest interaction until these have settled (`SETTLED_DAYS`).
-- Where an earlier staged night had the same model and k, Delta's change feed tells whose
-  interactions or profile have changed since; they and the unsettled are scored.
-- It also tells which items have changed, and both versions of these tell what that means: scored
-  is who has one in the list that has to leave it, and who has one in the history that is
-  remembered otherwise. Items that lists may gain are left to the workers, which hold them against
-  the k-th score of every other user (`models.serving.entrants`).
-- All others' rows are copied.
-- Everything else is a full night: another model or k, a table without a change feed of all
-  versions in between (a VACUUM may have taken files of it), so many changed items that a list
-  holds one of them on average, and any changed item on a GPU, where the bits of a score depend on
-  the item's place among the others.
+- A user's list depends on the user's interactions and profile, the items, the model, k, and the
+  days since the newest interaction, until there are `SETTLED_DAYS` of them.
+- Where an earlier staged night had the same model and k, Delta's change feed tells which users'
+  interactions or profiles have changed since. These users are scored, and so are those whose
+  newest interaction is more recent than `SETTLED_DAYS`.
+- The change feed also tells which items have changed. A user is scored where such an item has to
+  leave the user's list, or has another effect as part of the user's history. Whether a new item
+  enters a list is decided by the workers: they compare it with the k-th score of every other user
+  (`models.serving.entrants`).
+- The rows of all other users are copied.
+- Every user is scored where the model or k differs, where a table has no change feed of all
+  versions in between (a VACUUM may have removed files of it), where so many items changed that an
+  average list holds one of them, and where any item changed on a GPU: there the bits of a score
+  depend on the item's place among the others.
 
 Trade-off: the ids of the users to score pass through the driver.
 """
@@ -38,26 +39,26 @@ LOGGER = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Kept:
-    """A night whose staged rows stand for all users but those to `score` again.
+    """An earlier night whose staged rows are copied, except for the users `to_score`.
 
-    Where there are items `entering`, the rows stand only while none of these reaches the user's
-    k-th score. `table_version` is that of `recommendations_staged` in which the rows are read.
+    Where there are items `entering`, a user's rows are copied only if none of these reaches the
+    user's k-th score. The rows are read in `table_version` of `recommendations_staged`.
     """
 
     night: StagedNight
     table_version: int
-    score: frozenset[str]
+    to_score: frozenset[str]
     entering: frozenset[str]
 
 
 def kept_lists(
     warehouse: Warehouse, night: StagedNight, known: Collection[str], device: str
 ) -> Kept | None:
-    """Return what `night` may take over from an earlier one; None where all have to be scored.
+    """Return what `night` can copy from an earlier one; None where all users have to be scored.
 
     `known` are the items with factors of their own; `device` is "cpu" or "cuda".
     """
-    for earlier in _candidates(warehouse, night):
+    for earlier in _comparable_nights(warehouse, night):
         users = _changed_users(warehouse, earlier, night)
         items = _changed_items(warehouse, earlier, night, frozenset(known), device)
         if users is None or items is None:
@@ -66,17 +67,17 @@ def kept_lists(
         touched = _touched(warehouse, earlier, night, items, version)
         kept = Kept(earlier, version, frozenset(users | touched), items.entering)
         LOGGER.info(
-            "keeping the lists of night %s but for %d users and those whom %d items reach",
+            "copying lists of night %s: %d users scored again, %d items may enter other lists",
             earlier.run_date,
-            len(kept.score),
+            len(kept.to_score),
             len(kept.entering),
         )
         return kept
-    LOGGER.info("scoring every user: no earlier night with the same model and k, and like items")
+    LOGGER.info("scoring every user: no earlier night has the same model, k and similar items")
     return None
 
 
-def _candidates(warehouse: Warehouse, night: StagedNight) -> Iterator[StagedNight]:
+def _comparable_nights(warehouse: Warehouse, night: StagedNight) -> Iterator[StagedNight]:
     """Yield the staged nights before `night` that were made of the same things, newest first."""
     for earlier in sorted(staged_nights(warehouse), key=lambda one: one.run_date, reverse=True):
         same = (earlier.model_version, earlier.k) == (night.model_version, night.k)
@@ -113,7 +114,7 @@ def _changed_items(
     known: frozenset[str],
     device: str,
 ) -> CatalogueChanges | None:
-    """Return what became of the items between two nights; None where lists can't be kept."""
+    """Return how the items changed between two nights; None where no list can be copied."""
     ids = _changed(warehouse, earlier, night, ITEMS, "item_id")
     if ids is None or (ids and device != "cpu"):
         return None
@@ -138,10 +139,10 @@ def _touched(
     items: CatalogueChanges,
     staged_version: int,
 ) -> set[str]:
-    """Return the users whose list of `earlier` can't stand, whatever other items there are.
+    """Return the users whose list of `earlier` can't be copied, whatever other items there are.
 
-    Those whose newest interaction was less than SETTLED_DAYS old, those who hold an item that
-    leaves, and those whose history has an item that is remembered otherwise.
+    They have an interaction less than SETTLED_DAYS old, an item in the list that leaves, or an item
+    in the history whose effect has changed.
     """
     clock = dt.datetime.combine(earlier.run_date, dt.time(), dt.UTC)
     since = (clock - dt.timedelta(days=SETTLED_DAYS)).isoformat()

@@ -1,8 +1,8 @@
 """Nights: the dates that score stages, publish shows and rollback returns to.
 
 - A night is named YYYY-MM-DD; by default it is the day after the newest interaction.
-- What a staged night was made of (versions of model and tables, k) travels in the metadata of the
-  commit that staged it, so that it can never be at odds with the rows.
+- What a staged night was made of (versions of model and tables, k) is in the metadata of the
+  commit that staged it, so that it always matches the rows.
 - The visible night is the one of the newest run of publish or rollback that succeeded.
 
 Trade-off: the metadata lives as long as Delta's log (30 days by default); a night that was staged

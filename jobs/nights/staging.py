@@ -60,7 +60,7 @@ def stage(
     The caller holds the table's lock. Raises InputError naming a user whose vector isn't finite.
     """
     warehouse.create(RECOMMENDATIONS_STAGED)
-    passing = users if kept is None or kept.entering else len(kept.score)
+    passing = users if kept is None or kept.entering else len(kept.to_score)
     done: Accumulator[Counts] = session.sparkContext.accumulator({}, TaskCounts())
     frame = _frame(session, warehouse, night, catalogue, passing, plan, kept, done)
     with progress.shown(lambda: _total(done, 0), passing, len(catalogue.item_ids)):
@@ -89,7 +89,7 @@ def _frame(
     to = Destination(path, night.run_date, night.model_version)
     scored = copied = passing_lists = None
     if kept is not None:
-        scored = users_frame(session, kept.score)
+        scored = users_frame(session, kept.to_score)
         copied = kept_frame(session, warehouse, kept, scored)
         if kept.entering:
             passing_lists, scored, copied = copied, None, None

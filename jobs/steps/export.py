@@ -1,7 +1,7 @@
 """export: prune, distil, quantise and write an ONNX version, if its ranking stays the same.
 
 - The trained version stays as it is. The export makes a version of its own, named by the trained
-  one, the export's settings, the code and the quantisation, so that a champion's files never change.
+  one, settings, code and quantisation, so that a champion's files never change.
 - The parity gate ranks the validation users with both encoders. Where the loss is larger than
   `parity_tolerance`, nothing is registered.
 - The compression report compares size, speed and quality of the stages.

@@ -23,13 +23,13 @@ class GraphSearch:
         self,
         session: ort.InferenceSession,
         item_factors: Factors,
-        candidates: NDArray[np.bool_],
+        rankable: NDArray[np.bool_],
         batch_users: int,
         block_items: int,
     ) -> None:
-        """Search `item_factors` [n, d], of which the mask `candidates` [n] is ranked."""
+        """Search `item_factors` [n, d], of which those in the mask `rankable` [n] are ranked."""
         self._session, self._items = session, item_factors
-        self._bias = np.where(candidates, np.float32(0), np.float32(-np.inf))
+        self._bias = np.where(rankable, np.float32(0), np.float32(-np.inf))
         self._batch, self._block = batch_users, block_items
 
     def top(
@@ -37,7 +37,7 @@ class GraphSearch:
     ) -> tuple[Factors, Rows]:
         """Return one batch's best `width` scores and rows, at most as many as there are items.
 
-        A score of -infinity stands where candidates ran out.
+        A score of -infinity stands where the rankable items ran out.
         """
         users = np.zeros((self._batch, self._items.shape[1]), dtype=np.float32)
         users[: len(user_factors)] = user_factors

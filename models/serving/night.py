@@ -31,7 +31,7 @@ from models.serving.user_encoder import NIGHT_ITEM_FACTORS, UserEncoder, build_n
 
 LOGGER = logging.getLogger(__name__)
 
-_CANDIDATES, _ENTERING = "candidates.npy", "entering.npy"
+_RANKABLE, _ENTERING = "rankable.npy", "entering.npy"
 _GPU_DRIVERS = (Path("/dev/nvidiactl"), Path("/dev/dxg"))
 _BYTES_PER_SCORE = 4
 
@@ -100,7 +100,7 @@ def prepare(
     build_night(bundle, catalogue, vectors, folder, threads)
     factors = np.load(folder / NIGHT_ITEM_FACTORS, mmap_mode="r", allow_pickle=False)
     longest("item_factors", factors, catalogue.item_ids)
-    np.save(folder / _CANDIDATES, catalogue.available, allow_pickle=False)
+    np.save(folder / _RANKABLE, catalogue.available, allow_pickle=False)
     rows = [row for row, item in enumerate(catalogue.item_ids) if item in entering]
     np.save(folder / _ENTERING, np.array(rows, dtype=np.int64), allow_pickle=False)
 
@@ -131,7 +131,7 @@ def usable_device(ranker: Path, device: str) -> str:
 def top_lists(plan: NightPlan, users: Users) -> Lists:
     """Return the lists of a batch of users, but of those who keep theirs.
 
-    A list is shorter than k where fewer candidates are left.
+    A list is shorter than k where fewer rankable items are left.
     Raises InputError naming the user whose vector is no number.
     """
     encoder, ranker, entrants = _opened(plan)
@@ -152,7 +152,7 @@ def _opened(plan: NightPlan) -> tuple[UserEncoder, Ranker, Entrants]:
     ranker = Ranker(
         bundle / RANKER,
         items,
-        np.load(night / _CANDIDATES, allow_pickle=False),
+        np.load(night / _RANKABLE, allow_pickle=False),
         plan.batch_users,
         plan.block_items,
         plan.threads,

@@ -62,7 +62,7 @@ class Ranker:
         self,
         ranker_path: Path,
         item_factors: Factors,
-        candidates: NDArray[np.bool_],
+        rankable: NDArray[np.bool_],
         batch_users: int,
         block_items: int,
         threads: int,
@@ -70,13 +70,13 @@ class Ranker:
     ) -> None:
         """Rank over `item_factors` [n, d], a memory map or an array.
 
-        `candidates` [n] says which items are ranked; one product is `batch_users` rows by at most
+        `rankable` [n] says which items are ranked; one product is `batch_users` rows by at most
         `block_items` columns; `ranker_path` is the graph for "cuda".
         Raises InputError on NaN or infinity, ValueError where shapes don't fit.
         """
-        if candidates.shape != (len(item_factors),):
+        if rankable.shape != (len(item_factors),):
             raise ValueError(
-                f"candidates: expected a mask of {len(item_factors)} items, got {candidates.shape}"
+                f"rankable: expected a mask of {len(item_factors)} items, got {rankable.shape}"
             )
         if min(batch_users, block_items) < 1:
             raise ValueError(
@@ -84,15 +84,15 @@ class Ranker:
             )
         self._item_length = longest("item_factors", item_factors)
         self._items = np.asarray(item_factors)
-        self._ranked = int(candidates.sum())
+        self._ranked = int(rankable.sum())
         self._batch, self._threads = batch_users, threads
         if threads == 1 and device == "cpu":  # with more, calls would wait for each other
             self._batch = min(batch_users, _USERS_IN_CACHE)
         self._graph: GraphSearch | None = None
         if device != "cpu":
             opened = open_session(ranker_path, threads, device)
-            self._graph = GraphSearch(opened, self._items, candidates, batch_users, block_items)
-        self._shortlist = Shortlist(self._items, candidates, block_items)
+            self._graph = GraphSearch(opened, self._items, rankable, batch_users, block_items)
+        self._shortlist = Shortlist(self._items, rankable, block_items)
 
     def top_k(
         self, user_factors: Factors, excluded: Sequence[Rows], k: int
@@ -100,7 +100,7 @@ class Ranker:
         """Return scores [b, k] and item rows [b, k] of the k best items of each user, best first.
 
         `excluded` holds for each user the item rows not to be ranked, repeats allowed. Where
-        fewer than k candidates are left, the rest is NO_ITEM with a score of -infinity.
+        fewer than k rankable items are left, the rest is NO_ITEM with a score of -infinity.
         Raises InputError on NaN, infinity or overflow, ValueError where shapes don't fit.
         """
         self._check(user_factors, excluded, k)

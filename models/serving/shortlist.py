@@ -64,13 +64,13 @@ class Shortlist:
     """Shortlists over one catalogue; coded at the first call, balanced by that call's users."""
 
     def __init__(
-        self, item_factors: Factors, candidates: NDArray[np.bool_], block_items: int
+        self, item_factors: Factors, rankable: NDArray[np.bool_], block_items: int
     ) -> None:
         """Take `item_factors` [n, d] and the mask [n] of the items that are ranked."""
         self._items = np.asarray(item_factors)
-        self._rows = np.flatnonzero(candidates)
+        self._rows = np.flatnonzero(rankable)
         self._width = block_items
-        self._places = np.full(len(candidates), -1, dtype=np.int64)
+        self._places = np.full(len(rankable), -1, dtype=np.int64)
         self._places[self._rows] = np.arange(len(self._rows))
         self._turn: Doubles = np.zeros((0, 0))
         self._blocks: list[_Block] = []
@@ -92,7 +92,7 @@ class Shortlist:
     ) -> tuple[list[Rows], Doubles]:
         """Return item rows for each of `users` [b, d], ascending, and a ceiling [b] for the rest.
 
-        A candidate that isn't listed scores less than its user's ceiling. `floor` [b] is the
+        A rankable item that isn't listed scores less than its user's ceiling. `floor` [b] is the
         ceiling to use; without it there is one below which the k-th score hardly ever lies.
         `excluded` holds the item rows that a user must not get. `calibrate` has run before.
         """

@@ -35,14 +35,14 @@ def rows_of(*items: int) -> Rows:
 
 
 def brute_force(
-    users: Factors, items: Factors, candidates: NDArray[np.bool_], excluded: list[Rows], k: int
+    users: Factors, items: Factors, rankable: NDArray[np.bool_], excluded: list[Rows], k: int
 ) -> tuple[NDArray[np.float64], Rows]:
     """Sort every pair's float64 score, row by row; the oracle shares no code with the ranker."""
     scores = np.full((len(users), k), -np.inf)
     rows = np.full((len(users), k), NO_ITEM, dtype=np.int64)
     for u, user in enumerate(users.astype(np.float64)):
         banned = {int(row) for row in excluded[u]}
-        allowed = [i for i in range(len(items)) if candidates[i] and i not in banned]
+        allowed = [i for i in range(len(items)) if rankable[i] and i not in banned]
         order = sorted(allowed, key=lambda i: (-float(user @ items[i].astype(np.float64)), i))[:k]
         rows[u, : len(order)] = order
         scores[u, : len(order)] = [user @ items[i].astype(np.float64) for i in order]
@@ -95,15 +95,15 @@ def test_small_whole_numbers_equal_brute_force_exactly(graph: Path, data: st.Dat
     random = np.random.default_rng(data.draw(st.integers(0, 2**32 - 1)))
     user_factors = random.integers(-2, 3, (users, dim)).astype(np.float32)
     item_factors = random.integers(-2, 3, (items, dim)).astype(np.float32)
-    candidates = random.random(items) < data.draw(st.sampled_from([0.0, 0.5, 1.0]))
+    rankable = random.random(items) < data.draw(st.sampled_from([0.0, 0.5, 1.0]))
     excluded = [random.integers(0, items, random.integers(0, items + 3)) for _ in range(users)]
-    oracle = brute_force(user_factors, item_factors, candidates, excluded, k)
-    subject = Ranker(graph, item_factors, candidates, batch, block, threads=1)
+    oracle = brute_force(user_factors, item_factors, rankable, excluded, k)
+    subject = Ranker(graph, item_factors, rankable, batch, block, threads=1)
     scores, rows = subject.top_k(user_factors, excluded, k)
     assert np.array_equal(rows, oracle[1])
     assert np.array_equal(scores, oracle[0])
     width = min(k, items)
-    search = GraphSearch(open_session(graph, 1), item_factors, candidates, users, block)
+    search = GraphSearch(open_session(graph, 1), item_factors, rankable, users, block)
     best, where = search.top(user_factors, excluded, width)
     assert np.array_equal(np.where(np.isneginf(best), NO_ITEM, where), oracle[1][:, :width])
     assert np.array_equal(best, oracle[0][:, :width])
@@ -214,7 +214,7 @@ def test_products_that_would_overflow_are_refused(graph: Path) -> None:
 def test_misuse_is_told(graph: Path) -> None:
     items = np.ones((3, 2), dtype=np.float32)
     subject = ranker(graph, items)
-    with pytest.raises(ValueError, match="candidates"):
+    with pytest.raises(ValueError, match="rankable"):
         Ranker(graph, items, np.ones(2, dtype=bool), 1, 1, 1)
     with pytest.raises(ValueError, match="block_items"):
         ranker(graph, items, 0)
