@@ -14,13 +14,13 @@ from time import perf_counter
 from typing import Any
 
 from jobs.context import Context
-from jobs.gate.draft import Draft
 from jobs.gate.ladder import Ladder
 from jobs.gate.machine import machine_of
 from jobs.gate.parity import Gate, Trials, prepare, refuse_loss
 from jobs.gate.quantisation_choice import choose_quantisation
 from jobs.reports.compression import write_compression
 from jobs.settings.model import Settings
+from jobs.versions.draft import Draft
 from jobs.versions.exported import ExportInputs
 from jobs.versions.registry import Registry
 from models.compression.options import QuantisationOptions, StudentOptions

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from toy_version import champion
 
-from jobs.gate.draft import Draft
 from jobs.settings.model import Settings
+from jobs.versions.draft import Draft
 from jobs.versions.exported import ExportInputs
 from models.network.encoder import TextEncoder
 from models.network.loading import load_language_model
