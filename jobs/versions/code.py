@@ -23,6 +23,7 @@ MAKERS = {
         "steps/export.py",
         "steps/train.py",
         "versions/code.py",
+        "versions/draft.py",
         "versions/exported.py",
         "versions/trained.py",
         "warehouse/dataset.py",

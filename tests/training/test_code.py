@@ -60,6 +60,7 @@ def test_a_changed_constant_gives_another_name(copy: Path, monkeypatch: pytest.M
         "jobs/gate/parity.py",
         "jobs/steps/export.py",
         "jobs/steps/train.py",
+        "jobs/versions/draft.py",
         "jobs/versions/trained.py",
         "jobs/warehouse/dataset.py",
     ],
