@@ -22,6 +22,8 @@ from models.serving.bundle import (
     write_manifest,
 )
 
+pytestmark = pytest.mark.training
+
 
 @pytest.fixture
 def trained(tmp_path: Path) -> Bundle:

@@ -22,6 +22,8 @@ from models.serving.manifest import TrainedWith
 from models.serving.text_vectors import TextVectors
 from models.training.weights import ENCODER_WEIGHTS, load_encoder, start_encoder
 
+pytestmark = pytest.mark.training
+
 TEXTS = ["Alien (1979). Horror, science fiction.", "Toy Story", "24 year old male technician", ""]
 PROMPTS = {"query": "query: ", "passage": "passage: "}
 

@@ -18,12 +18,10 @@ from tokenizers.processors import TemplateProcessing
 from jobs.context import Context
 from jobs.settings.model import Settings
 from jobs.versions.registry import CHAMPION
-from models.compression.onnx_export import export_towers
 from models.data.attributes import AttributeColumns
 from models.factors.blocks import Block
 from models.factors.popularity import POPULARITY_SIZE, Popularity
 from models.factors.start import Start
-from models.network.towers import TwoTowers
 from models.serving.bundle import (
     ATTRIBUTE_FACTORS,
     ATTRIBUTES,
@@ -50,6 +48,10 @@ WORDS = ["[UNK]", "[CLS]", "of", "the", "drama", "comedy", "action", "doctor", "
 
 def champion(settings: Settings, item_ids: list[str], seed: int = 0) -> Bundle:
     """Make a version that knows `item_ids`, and the champion of the warehouse."""
+    # here: torch takes seconds, which tests that only name a version need not wait for
+    from models.compression.onnx_export import export_towers
+    from models.network.towers import TwoTowers
+
     version = f"toy-{seed}"
     folder = Context.of(settings).registry.folder_of(version)
     folder.mkdir(parents=True)
