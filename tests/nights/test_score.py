@@ -296,7 +296,7 @@ def submitted(settings: Settings, night: str) -> None:
     subprocess.run(
         [
             submit, "--master", "local[2]", "--jars", ",".join(jars),
-            "--driver-class-path", os.pathsep.join(jars), score.__file__,
+            "--driver-class-path", os.pathsep.join(jars), cli.__file__, "score",
             "--run-date", night, "--warehouse", settings.warehouse,
         ],
         check=True, capture_output=True, timeout=200, cwd="/",
