@@ -14,7 +14,6 @@ import numpy as np
 from jobs.warehouse.dataset import Dataset, read_dataset
 from jobs.warehouse.delta import Warehouse
 from models.data.arrays import Factors
-from models.data.attributes import AttributeColumns
 from models.data.splits import make_split
 from models.errors import InputError
 from models.evaluation.parity import Agreement, Parity, agreement, largest_error, mean_cosine
@@ -23,7 +22,8 @@ from models.evaluation.texts_alone import scorers_by_text, withheld_items, withh
 from models.evaluation.variants import open_variant
 from models.network.towers import TwoTowers
 from models.processors import usable_cores
-from models.serving.bundle import ATTRIBUTES, FINE_TUNED_VECTORS, TEXTS, Bundle
+from models.serving.bundle import FINE_TUNED_VECTORS, TEXTS, Bundle
+from models.serving.item_factors import attribute_columns
 
 BY_TEXT = "texts_alone"
 
@@ -108,12 +108,11 @@ def scorers_of_trials(
 ) -> Callable[[Factors], Scorer]:
     """Return what makes scorers by texts alone, by the text map of `vectors` [t, w]."""
     known = towers.known.numpy()
-    columns = AttributeColumns.from_json(json.loads(bundle.path(ATTRIBUTES).read_text("utf-8")))
     return scorers_by_text(
         bundle,
         (towers.own_ranking.numpy(), towers.own_history.numpy()),
         known,
-        columns.encode(trials.dataset.catalogue.attributes),
+        attribute_columns(bundle, trials.dataset.catalogue),
         vectors,
         trials.rows,
         withheld_items(known, trials.seed),

@@ -13,12 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import numpy as np
-
 from models.compression.onnx_export import export_encoder
 from models.compression.quantisation import KINDS, smallest_of_the_fast
 from models.compression.throughput import Encode, measure
-from models.data.arrays import Factors
+from models.evaluation.parity import mean_cosine
 from models.network.encoder import TextEncoder
 from models.serving.text_vectors import TextVectors
 
@@ -66,19 +64,13 @@ def _measured(
             encoders[kind] = TextVectors(exported, threads, device).encode
             sizes[kind] = exported.graph.stat().st_size
     some = texts[:: -(-len(texts) // 256)]
-    exact = _directions(encoders["none"](some))
+    exact = encoders["none"](some)
     return [
         MeasuredQuantisation(
             kind,
             sizes[kind],
             speed.texts_per_second,
-            float(np.mean((_directions(encoders[kind](some)) * exact).sum(axis=1))),
+            mean_cosine(encoders[kind](some), exact),
         )
         for kind, speed in measure(encoders, texts).items()
     ]
-
-
-def _directions(vectors: Factors) -> Factors:
-    """Return `vectors` [n, w] at unit length, which not every encoder gives them."""
-    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-    return np.asarray(vectors / np.maximum(lengths, 1e-12), dtype=np.float32)

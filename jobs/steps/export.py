@@ -9,7 +9,6 @@
 
 import logging
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from time import perf_counter
 from typing import Any
 
@@ -28,9 +27,9 @@ from models.compression.student import stages, user_score_metric
 from models.compression.throughput import eager
 from models.network.encoder import TextEncoder
 from models.network.towers import TwoTowers
-from models.serving.bundle import ENCODER, RANKER, Bundle, open_bundle
+from models.serving.bundle import ENCODER, Bundle, open_bundle
 from models.serving.night import usable_device
-from models.serving.ranker_graph import build_ranker
+from models.serving.ranker_graph import ranker_model
 from models.training.weights import ENCODER_WEIGHTS, load_encoder, load_towers
 
 LOGGER = logging.getLogger(__name__)
@@ -43,7 +42,7 @@ def run(context: Context, model_version: str | None = None) -> dict[str, Any]:
         trained = _trained(registry, model_version)
         record.model_version = trained.version  # the export's own where it succeeds
         record.inputs |= trained.manifest.tables
-        device = _device(context.settings)
+        device = usable_device(ranker_model(), context.settings.device)
         inputs = _inputs(context.settings, trained, device)
         before = inputs.made_before(context.warehouse.models_folder)
         bundle = open_bundle(before) if before else _export(context, inputs, device)
@@ -64,13 +63,6 @@ def _trained(registry: Registry, model_version: str | None) -> Bundle:
     bundle = registry.candidate(model_version)
     source = bundle.manifest.trained_version
     return registry.candidate(source) if source else bundle
-
-
-def _device(settings: Settings) -> str:
-    """Return the device that scoring will use on this machine."""
-    with TemporaryDirectory() as scratch:
-        build_ranker(Path(scratch) / RANKER)
-        return usable_device(Path(scratch) / RANKER, settings.device)
 
 
 def _inputs(settings: Settings, trained: Bundle, device: str) -> ExportInputs:

@@ -4,12 +4,14 @@
   (MAKERS): SHA-256 over the files' paths, in order, and their contents. Whoever changes a constant
   gets a new version and not the one that the old constant made.
 - `folder_hash` covers a language model that a setting names by its folder.
+- `identity_hash` covers all that makes a version, these hashes among it.
 
 Trade-off: a changed comment, or a change in `models` that only `evaluate` uses, gives a new name
 too, and the same model is trained again. The hash can be too careful, but never miss a change.
 """
 
 import hashlib
+import json
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from importlib.abc import Traversable
@@ -52,6 +54,11 @@ def folder_hash(folder: Path) -> str:
     """Return the hash of all files under `folder`, by their paths in it."""
     paths = (path for path in folder.rglob("*") if path.is_file())
     return _hash((path.relative_to(folder).as_posix(), path.read_bytes()) for path in paths)
+
+
+def identity_hash(identity: Mapping[str, object]) -> str:
+    """Return the hash of what makes a version, by name; the order of the names doesn't matter."""
+    return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
 
 
 def _sources(place: Traversable, name: str) -> Iterator[tuple[str, bytes]]:

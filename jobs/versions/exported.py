@@ -9,12 +9,10 @@
 Trade-off: two machines that come to the same kind make two versions of the same content.
 """
 
-import hashlib
-import json
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from jobs.versions.code import code_hash
+from jobs.versions.code import code_hash, identity_hash
 from models.serving.bundle import MANIFEST, Bundle
 from models.serving.manifest import Manifest, Value
 
@@ -34,8 +32,7 @@ class ExportInputs:
     def prefix(self) -> str:
         """The export's name without the kind of quantisation."""
         identity = {"settings": self.settings, "code": code_hash(), "machine": self.machine}
-        digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
-        return f"{self.trained.version}-{digest[:6]}"
+        return f"{self.trained.version}-{identity_hash(identity)[:6]}"
 
     def made_before(self, models_folder: Path) -> Path | None:
         """Return the folder of the version that these inputs made, None where there is none."""

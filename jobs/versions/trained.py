@@ -4,8 +4,6 @@ What `train` and `tune` share: the name that inputs give a version, the data of 
 version's folder.
 """
 
-import hashlib
-import json
 import shutil
 from importlib.metadata import version as library_version
 from pathlib import Path
@@ -14,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from jobs.settings.model import Settings
-from jobs.versions.code import code_hash, folder_hash
+from jobs.versions.code import code_hash, folder_hash, identity_hash
 from jobs.warehouse.dataset import Dataset
 from models.compression.onnx_export import encoder_facts
 from models.data.attributes import AttributeColumns
@@ -42,7 +40,7 @@ def version_name(settings: Settings, table_versions: dict[str, int]) -> str:
         "code": code_hash(),
         "language models": language_model_hashes(settings),
     }
-    return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:12]
+    return identity_hash(identity)[:12]
 
 
 def language_model_hashes(settings: Settings) -> dict[str, str]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import rankdata
 
-from models.data.arrays import Factors, Rows
+from models.data.arrays import Factors, Rows, Scores
 from models.evaluation.bootstrap import bootstrap_interval
 from models.evaluation.question import Question, Scorer, judge
 
@@ -99,9 +99,10 @@ def agreement(question: Question, fine_tuned: Scorer, shipped: Scorer, seed: int
     )
 
 
-def mean_cosine(vectors: Factors, shipped: Factors) -> float:
-    """Return the mean cosine between both models' unit vectors [t, w] of the same texts."""
-    return float((vectors * shipped).sum(axis=1).mean())
+def mean_cosine(vectors: Scores, shipped: Scores) -> float:
+    """Return the mean cosine between both models' vectors [t, w] of the same texts."""
+    lengths = np.linalg.norm(vectors, axis=1) * np.linalg.norm(shipped, axis=1)
+    return float(((vectors * shipped).sum(axis=1) / np.maximum(lengths, 1e-12)).mean())
 
 
 def largest_error(vectors: Factors, shipped: Factors) -> float:
@@ -129,5 +130,4 @@ def rank_correlation(question: Question, ours: Scorer, theirs: Scorer) -> float:
     )
     left -= left.mean(axis=1, keepdims=True)
     right -= right.mean(axis=1, keepdims=True)
-    lengths = np.linalg.norm(left, axis=1) * np.linalg.norm(right, axis=1)
-    return float(((left * right).sum(axis=1) / np.maximum(lengths, 1e-12)).mean())
+    return mean_cosine(left, right)

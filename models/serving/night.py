@@ -110,10 +110,10 @@ def block_items(memory_mb: int, batch_users: int) -> int:
     return max(1, memory_mb * 2**20 // (_BYTES_PER_SCORE * batch_users))
 
 
-def usable_device(ranker: Path, device: str) -> str:
+def usable_device(ranker: Path | bytes, device: str) -> str:
     """Return "cuda" or "cpu" for a wish of "auto", "cuda" or "cpu", and log the choice.
 
-    `ranker` is the graph that is opened to find out.
+    `ranker` is the graph, as a file or as bytes, that is opened to find out.
     Raises InputError where "cuda" was asked for and doesn't work.
     """
     chosen = "cpu" if device == "auto" else device

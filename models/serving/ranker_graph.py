@@ -17,7 +17,12 @@ _OPSET, _IR_VERSION = 18, 9
 
 
 def build_ranker(path: Path) -> None:
-    """Write the ranker's graph to `path`; the same bytes every time.
+    """Write the ranker's graph to `path`."""
+    path.write_bytes(ranker_model())
+
+
+def ranker_model() -> bytes:
+    """Return the ranker's graph as an ONNX model; the same bytes every time.
 
     Inputs: user_factors [b, d], item_factors [n, d], item_bias [n], excluded [m, 2] int64 as
     (row, column), k int64 [1]. Outputs: scores [b, k] and rows [b, k] int64, best first, equal
@@ -52,4 +57,4 @@ def build_ranker(path: Path) -> None:
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", _OPSET)])
     model.ir_version = _IR_VERSION
     onnx.checker.check_model(model, full_check=True)
-    path.write_bytes(model.SerializeToString(deterministic=True))
+    return bytes(model.SerializeToString(deterministic=True))

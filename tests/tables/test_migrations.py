@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from deltalake import DeltaTable, write_deltalake
-from old_warehouse import SECOND, rows_of, unpacked, with_column
+from old_warehouse import SECOND, rows_of, with_column
 
 from jobs.context import Context
 from jobs.settings.model import Settings
@@ -17,26 +17,11 @@ from jobs.warehouse.migrations import SCHEMA_VERSION
 from jobs.warehouse.tables import (
     ITEMS,
     RECOMMENDATIONS,
-    RECOMMENDATIONS_STAGED,
     RUNS,
     TABLES,
     Table,
 )
 from models.errors import InputError
-
-
-@pytest.fixture
-def old(tmp_path: Path) -> Settings:
-    """A warehouse that version 0.1.0 has written."""
-    return unpacked(tmp_path)
-
-
-@pytest.fixture
-def later(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A later release: columns were added to three tables, in one of them with a default."""
-    monkeypatch.setitem(TABLES, RECOMMENDATIONS, with_column(RECOMMENDATIONS, "'all'"))
-    for name in (RECOMMENDATIONS_STAGED, RUNS):
-        monkeypatch.setitem(TABLES, name, with_column(name))
 
 
 def versions(settings: Settings) -> dict[str, int]:

@@ -1,11 +1,8 @@
 """A warehouse of version 0.1.0 goes on: scored, published, rolled back, maintained; and Spark."""
 
-from pathlib import Path
-
-import pytest
 import toy_version
 from deltalake import DeltaTable
-from old_warehouse import FIRST, SECOND, THIRD, rows_of, unpacked, with_column
+from old_warehouse import FIRST, SECOND, THIRD, rows_of
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as fn
 
@@ -22,20 +19,6 @@ from jobs.warehouse.tables import (
     TABLES,
 )
 from jobs.warehouse.views import register_views
-
-
-@pytest.fixture
-def old(tmp_path: Path) -> Settings:
-    """A warehouse that version 0.1.0 has written."""
-    return unpacked(tmp_path)
-
-
-@pytest.fixture
-def later(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A later release: columns were added to three tables, in one of them with a default."""
-    monkeypatch.setitem(TABLES, RECOMMENDATIONS, with_column(RECOMMENDATIONS, "'all'"))
-    for name in (RECOMMENDATIONS_STAGED, RUNS):
-        monkeypatch.setitem(TABLES, name, with_column(name))
 
 
 def go_on(settings: Settings) -> None:
