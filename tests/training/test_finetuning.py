@@ -76,6 +76,10 @@ def losses(result: Finetuned) -> set[str]:
     }
 
 
+def losses_by_epoch(result: Finetuned) -> list[float]:
+    return [entry["loss"] for entry in result.curve if "loss" in entry]
+
+
 @pytest.mark.parametrize(
     ("changed", "terms"),
     [
@@ -142,6 +146,13 @@ class _Bare:
 def test_layers_computed_twice_give_the_same_weights(tuned: Tuned) -> None:
     plain, saving = tuned(), tuned(checkpointing=True)
     torch.testing.assert_close(saving.model.bank.vectors, plain.model.bank.vectors)
+
+
+def test_a_precision_ends_with_its_training(tuned: Tuned) -> None:
+    """All trainings of a process after one in bf16 were in bf16."""
+    before, rough, after = tuned(), tuned(precision="bf16"), tuned()
+    assert losses_by_epoch(rough) != losses_by_epoch(before)
+    assert losses_by_epoch(after) == losses_by_epoch(before)
 
 
 def test_an_anchor_holds_the_weights_back(tuned: Tuned) -> None:
