@@ -200,9 +200,7 @@ def training_arguments(
 ) -> TrainingArguments:
     """Return the Trainer's arguments: a checkpoint at every validation."""
     loop = options.loop
-    # TrainingArguments writes this variable and takes it over where it asks for fp32: without this
-    # line, all trainings of a process after one in bf16 would be in bf16
-    os.environ["ACCELERATE_MIXED_PRECISION"] = "no"
+    os.environ["ACCELERATE_MIXED_PRECISION"] = "no"  # else fp32 keeps an earlier training's bf16
     updates = -(-steps_of_an_epoch // loop.accumulated_steps)
     steps = updates * loop.epochs_between_validations
     return TrainingArguments(
