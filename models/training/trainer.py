@@ -234,7 +234,6 @@ def training_arguments(
         ddp_broadcast_buffers=False,
         seed=options.seed,
         data_seed=options.seed,
-        full_determinism=False,
     )
 
 
