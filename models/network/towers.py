@@ -14,12 +14,16 @@ Trade-off: histories are weighed by age alone, without attention between items: 
 are one gather and one weighted sum, cheap enough to compute for everybody every night.
 """
 
-from typing import cast
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Self, cast
 
 import torch
 from torch import Tensor, nn
 
 from models.data.arrays import Factors
+from models.factors.blocks import HistoryWeights
+from models.factors.popularity import Popularity
 from models.factors.start import Start
 
 
@@ -36,6 +40,35 @@ class ItemTower(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         """Return ranking [n, d] and history factors [n, h] from text vectors [n, w] and sums."""
         return self.ranking(text_vectors) + ranking_sum, self.history(text_vectors) + history_sum
+
+
+@dataclass(frozen=True)
+class Contexts:
+    """How each user is weighed [b] by what is known of them and how long they have been away.
+
+    `away` is 0 just after the newest positive and 1 after days, `profile` the weight of the
+    profile, `popularity` [b, 4] those of the popularity dimensions.
+    """
+
+    away: Tensor
+    profile: Tensor
+    popularity: Tensor
+
+    @classmethod
+    def of(cls, known: Tensor, idle_days: Tensor, weighing: Popularity) -> Self:
+        """Take the number of `known` positives [b] and the days since the newest [b]."""
+        away = 1.0 - 0.5 ** (idle_days.clamp(min=0.0) / weighing.idle_half_life)
+        share = 0.5 ** (known / weighing.half_length)
+        new = weighing.unknown * share
+        returning = (away * (1.0 - share)).unsqueeze(1) * new.new_tensor(weighing.returning)
+        nothing = torch.zeros_like(new)
+        leading = [nothing, (1.0 - away) * new, nothing, away * new]
+        return cls(away, weighing.profile * new, returning + torch.stack(leading, dim=1))
+
+
+def block_gains(weights: Sequence[HistoryWeights], contexts: Contexts) -> list[Tensor]:
+    """Return the length of each block's part of the user vectors [b]."""
+    return [each.gain + contexts.away * (each.away - each.gain) for each in weights]
 
 
 class UserTower(nn.Module):
@@ -71,31 +104,26 @@ class UserTower(nn.Module):
         rows of it, n where there is none; `ages` [b, l] in interactions, 0 for the newest;
         `idle_days` [b] since the newest.
         """
+        known = (items < history_factors.shape[0] - 1).to(history_factors.dtype).sum(dim=1)
+        units = self.history_units(history_factors, items, ages)
+        contexts = Contexts.of(known, idle_days, self.popularity)
+        parts = [
+            gain.unsqueeze(1) * one
+            for gain, one in zip(block_gains(self.blocks, contexts), units, strict=True)
+        ]
+        profile = contexts.profile.unsqueeze(1) * self.profile_units(profiles)
+        return torch.cat([*parts, profile, contexts.popularity], dim=1)
+
+    def history_units(self, history_factors: Tensor, items: Tensor, ages: Tensor) -> list[Tensor]:
+        """Return what the histories say in each block: unit vectors [b, size]; see `forward`."""
         weights = self.floor + 0.5 ** (ages.unsqueeze(-1) / self.half_life)
         summed = (history_factors[items] * weights).sum(dim=1)
-        known = (items < history_factors.shape[0] - 1).to(summed.dtype).sum(dim=1)
-        away = 1.0 - 0.5 ** (idle_days.clamp(min=0.0) / self.popularity.idle_half_life)
-        parts, start = [], 0
-        for block in self.blocks:
-            gain = block.gain + away.unsqueeze(1) * (block.away - block.gain)
-            parts.append(gain * unit(summed[:, start : start + block.size]))
-            start += block.size
-        return torch.cat([*parts, *self._for_the_unknown(profiles, known, away)], dim=1)
+        sizes = [block.size for block in self.blocks]
+        return [unit(part) for part in torch.split(summed, sizes, dim=1)]
 
-    def _for_the_unknown(self, profiles: Tensor, known: Tensor, away: Tensor) -> tuple[Tensor, ...]:
-        """Return what a profile says [b, p] and the weights of popularity [b, 4].
-
-        `known` [b] positives and `away` [b], 0 just after the newest, 1 after days.
-        """
-        weighing = self.popularity
-        share = 0.5 ** (known / weighing.half_length)
-        new = weighing.unknown * share
-        profile = unit((profiles - self.profile_mean) @ self.profile_weights)
-        returning = (away * (1.0 - share)).unsqueeze(1) * profiles.new_tensor(weighing.returning)
-        nothing = torch.zeros_like(new)
-        leading = [nothing, (1.0 - away) * new, nothing, away * new]
-        popularity = returning + torch.stack(leading, dim=1)
-        return weighing.profile * new.unsqueeze(1) * profile, popularity
+    def profile_units(self, profiles: Tensor) -> Tensor:
+        """Return what profile vectors [b, w] say: unit vectors [b, p]."""
+        return unit((profiles - self.profile_mean) @ self.profile_weights)
 
 
 def unit(rows: Tensor) -> Tensor:

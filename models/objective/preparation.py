@@ -13,10 +13,11 @@ from scipy import sparse
 from models.data.arrays import Factors, Rows
 from models.data.interactions import Interactions, histories
 from models.data.texts import length_buckets
-from models.factors.start import Start, collaborative_start
+from models.factors.start import Algorithms, Start, collaborative_start
 from models.factors.text_map import content_features, solve_text_map
 from models.network.towers import TwoTowers, unit
 from models.objective.bank import FinetunedModel, TextBank
+from models.objective.night_weights import NightChoice, choose_night_weights
 from models.objective.task import TrainingTask, user_rows
 from models.objective.torch_scorer import user_factors
 
@@ -64,8 +65,24 @@ def begin_at_ridge(model: FinetunedModel, task: TrainingTask) -> None:
 
 
 def closed_form_start(
-    task: TrainingTask, vectors: Factors, positives: Interactions, factors: int
+    task: TrainingTask,
+    vectors: Factors,
+    positives: Interactions,
+    factors: int,
+    algorithms: Algorithms,
 ) -> Start:
     """Fit the closed form to `positives`; `vectors` [t, w] are the bank's."""
     content = content_features(vectors[: len(task.item_texts)], task.columns)
-    return collaborative_start(positives, content, vectors[user_rows(task)], factors)
+    return collaborative_start(positives, content, vectors[user_rows(task)], factors, algorithms)
+
+
+def night_choice(task: TrainingTask, vectors: Factors, factors: int, length: int) -> NightChoice:
+    """Choose the night's weights on the whole training part; `vectors` [t, w] are the bank's."""
+    return choose_night_weights(
+        task.split.final.labelled_train,
+        task.threshold,
+        content_features(vectors[: len(task.item_texts)], task.columns),
+        vectors[user_rows(task)],
+        factors,
+        length,
+    )

@@ -19,6 +19,7 @@ from models.data.augmentation import PARAPHRASE, chosen_ways, variants
 from models.data.interactions import Interactions
 from models.errors import InputError
 from models.evaluation.texts_alone import withheld_by_popularity
+from models.factors.start import Algorithms
 from models.network.adaptation.choice import adapt
 from models.network.adaptation.method import Adaptation
 from models.network.adaptation.prefix import PrefixedLayer
@@ -97,12 +98,12 @@ def text_bank(adaptation: Adaptation, task: TrainingTask, options: FinetuneOptio
 
 
 def model_under_losses(
-    bank: TextBank, task: TrainingTask, options: FinetuneOptions
+    bank: TextBank, task: TrainingTask, options: FinetuneOptions, algorithms: Algorithms
 ) -> FinetunedModel:
     """Return bank and towers, begun from the closed form, and the losses that have a weight."""
     train, losses = task.split.tuning.train, options.losses
     vectors = bank.vectors.cpu().numpy()
-    start = closed_form_start(task, vectors, train, options.start.factors)
+    start = closed_form_start(task, vectors, train, options.start.factors, algorithms)
     towers = TwoTowers(bank.encoder.width, start)
     terms = {"teacher": _likeness(bank.encoder, task, losses)} if losses.teacher_encoder else {}
     return FinetunedModel(

@@ -29,11 +29,12 @@ from models.data.interactions import Interactions
 from models.errors import InputError
 from models.evaluation.interest import Interest, fit_interest
 from models.evaluation.question import ask
+from models.factors.start import Algorithms
 from models.factors.text_map import TextMap
 from models.network.encoder import TextEncoder
 from models.network.retention import likeness, retention
 from models.objective.bank import FinetunedModel
-from models.objective.preparation import begin_at_ridge, closed_form_start
+from models.objective.preparation import begin_at_ridge, closed_form_start, night_choice
 from models.objective.pseudo_labels import with_pseudo_labels
 from models.objective.task import TrainingTask
 from models.objective.torch_scorer import TorchScorer, apply_text_map
@@ -80,11 +81,13 @@ def finetune(
     general = likeness(encoder)
     adaptation = adapted(encoder, options)
     bank = text_bank(adaptation, task, options)
-    model = model_under_losses(bank, task, options)
     pretrained = bank.vectors.cpu().numpy().copy()
+    length = options.examples.history_length
+    choice = night_choice(task, pretrained, options.start.factors, length)
+    model = model_under_losses(bank, task, options, choice.algorithms)
     begin_at_ridge(model, task)
     trainer = _trained(model, task, options, folder, beside)
-    metrics = trainer.load_best() | trainer.failures
+    metrics = trainer.load_best() | trainer.failures | choice.metrics()
     trained = sum(weight.numel() for weight in adaptation.weights())
     adaptation.merge()
     if options.loop.sharding:
@@ -92,7 +95,7 @@ def finetune(
     metrics |= retention(general, likeness(encoder))
     metrics["trained_parameters"] = trained
     curve = [dict(entry) for entry in trainer.state.log_history]
-    interest, text_map = _closed_form(model, task, options)
+    interest, text_map = _closed_form(model, task, options, choice.algorithms)
     return Finetuned(model, metrics, text_map, interest, pretrained, curve)
 
 
@@ -157,7 +160,7 @@ def _emptied(folder: Path) -> Path:
 
 
 def _closed_form(
-    model: FinetunedModel, task: TrainingTask, options: FinetuneOptions
+    model: FinetunedModel, task: TrainingTask, options: FinetuneOptions, algorithms: Algorithms
 ) -> tuple[Interest, TextMap]:
     """Calibrate interest on validation, then fit the closed-form parts to the final split."""
     model.eval()
@@ -169,7 +172,8 @@ def _closed_form(
     length = options.examples.history_length
     scorer = TorchScorer(model, task, length, torch.zeros_like(model.withheld))
     interest = fit_interest(ask(split.tuning, task.profiles), scorer, items, columns)
-    towers.set_own(closed_form_start(task, vectors, split.final.train, options.start.factors))
+    final_train, factors = split.final.train, options.start.factors
+    towers.set_own(closed_form_start(task, vectors, final_train, factors, algorithms))
     text_map = apply_text_map(model, task, towers.known)
     final = Interest.fit(
         interest.coefficients, split.final.labelled_train, task.threshold, items, columns

@@ -12,6 +12,7 @@ from jobs.bench import speed
 from jobs.bench.memory import PeakMemory
 
 
+@pytest.mark.training
 def test_each_contender_has_a_row_and_the_product_is_one(tmp_path: Path) -> None:
     only = ["--only", "kernel", "kernel_without_filters", "torch"]
     speed.main([str(tmp_path), "--sizes", "300x200", *only, "--rounds", "2", "--threads", "1"])

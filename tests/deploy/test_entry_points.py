@@ -75,7 +75,13 @@ def test_every_module_that_is_run_is_known() -> None:
     assert found == set(ENTRY_POINTS)
 
 
-@pytest.mark.parametrize("module", ENTRY_POINTS)
+@pytest.mark.parametrize(
+    "module",
+    [
+        pytest.param(module, marks=[pytest.mark.training] if ".bench." in module else [])
+        for module in ENTRY_POINTS
+    ],
+)
 def test_modules_are_run_by_their_names(module: str) -> None:
     arguments = ENTRY_POINTS[module]
     command = ["-c", f"import {module}"] if arguments is None else ["-m", module, *arguments]

@@ -92,6 +92,7 @@ print(spark.conf.get("spark.driver.memory"), spark.read.format("delta").load("{f
 """
 
 
+@pytest.mark.spark
 def test_a_fresh_session_is_quiet_and_needs_no_network(tmp_path: Path) -> None:
     """No index and no cache can be reached here, and only Java's own unavoidable line is heard."""
     environment = {

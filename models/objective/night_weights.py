@@ -1,0 +1,165 @@
+"""How a night weighs blocks and popularity: chosen on nights that have passed, or the default.
+
+- What people who come back like next differs between data sets: what rises this fortnight, what
+  has been popular for a year, or what is like all that they ever liked. No constant serves all.
+- Popularity's half-life, its form and its weight are chosen first, together, then each block's
+  weight for users who come back, each by the mean NDCG@10 of the past nights' users.
+- For each night the choice is made on the others. It stands only where the gain over the default,
+  so measured, has a 95 % interval above zero. Nights are left out and not users, because what is
+  popular in a night is so for all of its users.
+
+Trade-off: a few values for each weight and one pass over them, not a fit by gradients: likelihood
+was tried and ranks worse (docs/experiments.md), and few users come back.
+"""
+
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cache
+
+import numpy as np
+from scipy import sparse
+
+from models.data.arrays import Factors, Mask, Numbers, Rows
+from models.data.interactions import Interactions
+from models.data.nights import night
+from models.evaluation.bootstrap import bootstrap_interval
+from models.factors.start import Algorithms
+from models.objective.past_nights import PastNight, past_night
+
+CUTS = (0.5, 0.6, 0.7, 0.8, 0.9)
+HALF_LIVES = (1.0, 3.0, 7.0, 14.0, 30.0, 90.0, 365.0)
+RISING, LEVEL, COUNT = (-5.6, -0.9, 8.8, 1.5), (0.0, 0.0, 3.0, 1.0), (0.0, 0.0, 0.0, 3.0)
+SCALES = (0.1, 0.3, 1.0, 3.0)
+GAINS = (0.0, 0.15, 0.5, 1.0)
+LEAST_USERS, RESAMPLES = 20, 2000
+
+_log = logging.getLogger("nightrank.train")
+
+
+@dataclass(frozen=True)
+class NightChoice:
+    """The algorithms that a night weighs by, and what they were chosen on.
+
+    `users` who came back in the past nights, each counted once; NDCG@10 of the `default` weights
+    and of the `chosen` ones, in nights that the choice didn't see; the `gain` as (low, mean, high).
+    """
+
+    algorithms: Algorithms
+    users: int = 0
+    default: float = 0.0
+    chosen: float = 0.0
+    gain: tuple[float, float, float] = (0.0, 0.0, 0.0)
+
+    def metrics(self) -> dict[str, float]:
+        """Return the figures by name, as a version keeps them."""
+        low, mean, high = self.gain
+        return {
+            "night_users": self.users,
+            "night_ndcg_default_weights": self.default,
+            "night_ndcg_chosen_weights": self.chosen,
+            "night_gain_low": low,
+            "night_gain": mean,
+            "night_gain_high": high,
+            "recent_half_life_days": self.algorithms.recent.half_life_days,
+        }
+
+
+def choose_night_weights(
+    labelled: Interactions,
+    threshold: float,
+    content: sparse.csr_array,
+    profiles: Factors,
+    factors: int,
+    length: int,
+) -> NightChoice:
+    """Choose on the last nights of the `labelled` interactions of a training part.
+
+    `content` [n, c] are the items' text and attribute features, `profiles` [u, w] the users'
+    profile vectors, `factors` the dimensions of all blocks together, `length` the newest positives
+    of a user that count.
+    """
+    default = Algorithms()
+    ends = (*CUTS[1:], 1.0)
+    found = [
+        past_night(trial, content, profiles, factors, length, default, HALF_LIVES)
+        for trial in (
+            night(labelled, threshold, cut, end) for cut, end in zip(CUTS, ends, strict=True)
+        )
+    ]
+    choice = choose([one for one in found if one is not None], default)
+    _log.info(
+        "weights of the night: %d users came back, NDCG@10 %.4f by default, %.4f chosen, gain "
+        "[%.4f, %.4f]: %s",
+        choice.users,
+        choice.default,
+        choice.chosen,
+        choice.gain[0],
+        choice.gain[2],
+        "default" if choice.algorithms == default else "chosen",
+    )
+    return choice
+
+
+def choose(nights: Sequence[PastNight], default: Algorithms) -> NightChoice:
+    """Choose on `nights`; the `default` stands where too few users came back to tell."""
+    users = np.concatenate([one.users for one in nights]) if nights else np.zeros(0, dtype=np.int64)
+    asked = np.unique(users)
+    if len(nights) < 2 or len(asked) < LEAST_USERS:
+        return NightChoice(default, users=len(asked))
+
+    @cache
+    def ndcg(chosen: Algorithms) -> Numbers:
+        return np.concatenate([one.ndcg(chosen) for one in nights])
+
+    night_of = np.repeat(np.arange(len(nights)), [len(one.users) for one in nights])
+    unseen = np.zeros(len(users))
+    for number in range(len(nights)):
+        away = night_of == number
+        unseen[away] = ndcg(_best(ndcg, default, ~away))[away]
+    before, after = (_by_user(values, users) for values in (ndcg(default), unseen))
+    gain = bootstrap_interval(after, before, RESAMPLES)
+    algorithms = (
+        _best(ndcg, default, np.ones(len(users), dtype=np.bool_)) if gain[0] > 0 else default
+    )
+    return NightChoice(algorithms, len(asked), float(before.mean()), float(after.mean()), gain)
+
+
+def _best(ndcg: Callable[[Algorithms], Numbers], default: Algorithms, seen: Mask) -> Algorithms:
+    best = default
+    for neighbours in (_popularities, *(_gains_of(row) for row in range(len(default.blocks)))):
+        for candidate in neighbours(best):
+            if ndcg(candidate)[seen].mean() > ndcg(best)[seen].mean():
+                best = candidate
+    return best
+
+
+def _popularities(algorithms: Algorithms) -> Iterator[Algorithms]:
+    for days in HALF_LIVES:
+        for form in (RISING, LEVEL, COUNT):
+            for scale in SCALES:
+                first, second, third, fourth = (scale * weight for weight in form)
+                yield replace(
+                    algorithms,
+                    recent=replace(algorithms.recent, half_life_days=days),
+                    popularity=replace(
+                        algorithms.popularity, returning=(first, second, third, fourth)
+                    ),
+                )
+
+
+def _gains_of(row: int) -> Callable[[Algorithms], Iterator[Algorithms]]:
+    def gains(algorithms: Algorithms) -> Iterator[Algorithms]:
+        block = algorithms.blocks[row]
+        for gain in GAINS:
+            weighed = replace(block, weights=replace(block.weights, away=gain))
+            blocks = (*algorithms.blocks[:row], weighed, *algorithms.blocks[row + 1 :])
+            yield replace(algorithms, blocks=blocks)
+
+    return gains
+
+
+def _by_user(values: Numbers, users: Rows) -> Numbers:
+    """Return the mean over each user's nights, by ascending user."""
+    _, row, nights = np.unique(users, return_inverse=True, return_counts=True)
+    return np.asarray(np.bincount(row, values) / nights)
