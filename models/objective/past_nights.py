@@ -81,10 +81,7 @@ def past_night(
     users a sample is asked.
     """
     ranked = np.unique(trial.train.item)
-    seen = user_item_matrix(trial.labelled_given)
-    truth = user_item_matrix(trial.truth)
-    truth = sparse.csr_array(truth - truth * seen)
-    truth.eliminate_zeros()
+    seen, truth = _seen_and_true(trial)
     users = _sample(np.flatnonzero(truth.sum(axis=1) > 0))
     if len(users) == 0 or len(ranked) == 0 or trial.clock is None:
         return None
@@ -99,18 +96,31 @@ def past_night(
         users=users,
         blocks=blocks,
         profile=profile,
-        popularity={
-            days: torch.from_numpy(
-                popularity_columns(positives, replace(algorithms.recent, half_life_days=days))
-            ).float()
-            for days in half_lives
-        },
+        popularity=_popularity(positives, algorithms, half_lives),
         known=torch.from_numpy((items < len(ranked)).sum(axis=1)).float(),
         idle=torch.from_numpy(_idle_days(trial.labelled_given, users, trial.clock)).float(),
         allowed=seen[users][:, ranked].toarray() == 0,
         truth=truth[users][:, ranked].toarray() > 0,
         relevant=np.diff(truth[users].indptr).astype(np.int64),
     )
+
+
+def _seen_and_true(trial: Trial) -> tuple[sparse.csr_array, sparse.csr_array]:
+    """Return what each user has [u, n], whatever its value, and what they liked of the rest."""
+    seen, liked = user_item_matrix(trial.labelled_given), user_item_matrix(trial.truth)
+    truth = sparse.csr_array(liked - liked * seen)
+    truth.eliminate_zeros()
+    return seen, truth
+
+
+def _popularity(
+    positives: Interactions, algorithms: Algorithms, half_lives: Iterable[float]
+) -> dict[float, Tensor]:
+    options = [replace(algorithms.recent, half_life_days=days) for days in half_lives]
+    return {
+        one.half_life_days: torch.from_numpy(popularity_columns(positives, one)).float()
+        for one in options
+    }
 
 
 def _sample(users: Rows) -> Rows:
