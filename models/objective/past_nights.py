@@ -17,7 +17,7 @@ from scipy import sparse
 from torch import Tensor
 
 from models.data.arrays import Factors, Mask, Numbers, Rows
-from models.data.interactions import SECONDS_IN_A_DAY, Interactions, histories
+from models.data.interactions import Interactions, histories
 from models.data.matrices import pad_histories, user_item_matrix
 from models.data.splits import Trial
 from models.evaluation.metrics import Hits, top_rows
@@ -25,6 +25,7 @@ from models.evaluation.question import CUTOFF
 from models.factors.popularity import popularity_columns
 from models.factors.start import Algorithms, Start, collaborative_start
 from models.network.towers import Contexts, UserTower, block_gains
+from models.serving.user_encoder import idle_days
 
 MOST_USERS = 300
 USERS_AT_ONCE = 64
@@ -90,6 +91,7 @@ def past_night(
         positives, sparse.csr_array(content[ranked]), profiles, factors, algorithms
     )
     tower, past = UserTower(start), histories(positives, users)
+    visits = histories(trial.labelled_given, users)
     items, ages = pad_histories(past, trial.threshold, length, len(ranked))
     blocks, profile = _parts(tower, start, items, ages, torch.from_numpy(profiles[users]))
     return PastNight(
@@ -98,7 +100,7 @@ def past_night(
         profile=profile,
         popularity=_popularity(positives, algorithms, half_lives),
         known=torch.from_numpy((items < len(ranked)).sum(axis=1)).float(),
-        idle=torch.from_numpy(_idle_days(trial.labelled_given, users, trial.clock)).float(),
+        idle=torch.tensor([idle_days(one, trial.clock) for one in visits]),
         allowed=seen[users][:, ranked].toarray() == 0,
         truth=truth[users][:, ranked].toarray() > 0,
         relevant=np.diff(truth[users].indptr).astype(np.int64),
@@ -155,9 +157,3 @@ def _parts(
         )
     )
     return tuple(blocks), profile
-
-
-def _idle_days(known: Interactions, users: Rows, clock: float) -> Numbers:
-    newest = np.full(known.n_users, -np.inf)
-    np.maximum.at(newest, known.user, known.time)
-    return np.asarray((clock - newest[users]) / SECONDS_IN_A_DAY)

@@ -51,11 +51,9 @@ def profiles() -> np.ndarray:
     return np.random.default_rng(2).standard_normal((USERS, 3)).astype(np.float32)
 
 
-def a_night(algorithms: Algorithms | None = None) -> PastNight:
+def a_night() -> PastNight:
     trial = night(fashion(), 4.0, 0.6, 0.7)
-    found = past_night(
-        trial, content(), profiles(), FACTORS, 20, algorithms or Algorithms(), HALF_LIVES
-    )
+    found = past_night(trial, content(), profiles(), FACTORS, 20, Algorithms(), HALF_LIVES)
     assert found is not None
     return found
 
