@@ -15,6 +15,9 @@ surroundings() {
   export JAVA_HOME
   export SPARK_LOCAL_IP=${SPARK_LOCAL_IP:-127.0.0.1}
   export AIRFLOW_HOME=${AIRFLOW_HOME:-$PWD/.airflow}
+  # SQLite lets one process write at a time. By default the others give up after five seconds, and
+  # the page answers 500: on a busy machine the scheduler alone may write for longer.
+  export AIRFLOW__DATABASE__SQL_ALCHEMY_CONN=${AIRFLOW__DATABASE__SQL_ALCHEMY_CONN:-"sqlite:///$AIRFLOW_HOME/airflow.db?timeout=60"}
   export AIRFLOW__CORE__DAGS_FOLDER=${AIRFLOW__CORE__DAGS_FOLDER:-$PWD/dags}
   export PYTHONPATH="$AIRFLOW__CORE__DAGS_FOLDER${PYTHONPATH:+:$PYTHONPATH}"
   export AIRFLOW__CORE__LOAD_EXAMPLES=${AIRFLOW__CORE__LOAD_EXAMPLES:-False}

@@ -5,11 +5,14 @@ import os
 import re
 import signal
 import socket
+import sqlite3
 import subprocess
+import threading
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -80,9 +83,10 @@ def test_both_dags_end_in_success_by_dags_test(tmp_path: Path, movielens_folder:
 
 @dataclass(frozen=True)
 class Served:
-    """A served Airflow and the token of its user."""
+    """A served Airflow, its database, and the token of its user."""
 
     address: str
+    database: Path
     token: str = ""
 
     def call(self, method: str, path: str, body: object = None) -> Any:
@@ -121,10 +125,21 @@ def served(tmp_path: Path, movielens: Settings, movielens_folder: Path) -> Itera
         parts = psutil.Process(process.pid).children(recursive=True)
         address = f"http://localhost:{port}"
         login = {"username": shown[1], "password": shown[2]}
-        yield Served(address, Served(address).call("POST", "/auth/token", login)["access_token"])
+        database = tmp_path / "airflow" / "airflow.db"
+        answer = Served(address, database).call("POST", "/auth/token", login)
+        yield Served(address, database, answer["access_token"])
         process.send_signal(signal.SIGINT)
         assert process.wait(60) == 130
     assert [part for part in parts if part.is_running()] == []
+
+
+def write_for(seconds: float, database: Path, began: threading.Event) -> None:
+    """Hold the right to write to `database`, as a scheduler on a busy machine may."""
+    with closing(sqlite3.connect(database, timeout=60)) as writer:
+        writer.execute("BEGIN IMMEDIATE")
+        began.set()
+        time.sleep(seconds)
+        writer.rollback()
 
 
 @pytest.mark.timeout(900)
@@ -137,7 +152,12 @@ def test_a_run_that_is_triggered_over_rest_publishes_its_night(
     runs = "/api/v2/dags/nightly/dagRuns"
     with pytest.raises(urllib.error.HTTPError, match="400"):
         served.call("POST", runs, {"logical_date": None, "conf": {"run_date": "yesterday"}})
+    began = threading.Event()
+    writer = threading.Thread(target=write_for, args=(7, served.database, began))
+    writer.start()
+    assert began.wait(60)
     run = served.call("POST", runs, {"logical_date": None, "conf": {"run_date": NIGHT}})
+    writer.join()
     while (state := served.call("GET", f"{runs}/{run['dag_run_id']}")["state"]) in (
         "queued",
         "running",
