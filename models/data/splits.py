@@ -1,8 +1,8 @@
 """The four ways to divide interactions into training, validation and test parts.
 
-- A positive is an interaction at or above the threshold. Positives alone make the parts and what
-  is taken out of the rankings; the other interactions follow the positives that precede them, and
-  are the labelled negatives of the interest head.
+- A positive is an interaction at or above the threshold. Positives alone make the parts; the other
+  interactions follow the positives that precede them, are the labelled negatives of the interest
+  head, and are taken out of the rankings as positives are.
 - `warm`: each user's positives in order of time, the first ceil(80 %) train, the rest test; of the
   training part the last ceil(10 %) validate. Users with fewer than 5 positives only train.
 - `global_time`: one cut of the clock, the latest 10 % test, the 10 % before them validate.
@@ -42,11 +42,11 @@ Mask = NDArray[np.bool_]
 class Trial:
     """One question to a model, asked on the validation or on the test part.
 
-    `train`, `given` and `truth` are positives; `given` is what a user has when asked, and is not
-    ranked; `candidates` are the item rows that are ranked; `labelled_train`, `labelled_given` and
+    `train`, `given` and `truth` are positives; `given` is what a user has when asked;
+    `candidates` are the item rows that are ranked; `labelled_train`, `labelled_given` and
     `labelled` are the interactions of the same parts, positive (value at or above `threshold`) or
-    not, for interest prediction; `clock` is the time of asking in seconds, None where each user
-    is asked after the last given interaction.
+    not, for interest prediction, and what is in `labelled_given` is not ranked; `clock` is the
+    time of asking in seconds, None where each user is asked after the last given interaction.
     """
 
     train: Interactions

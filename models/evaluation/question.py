@@ -1,7 +1,8 @@
 """Asks models the question of a trial, and keeps the answers side by side.
 
 - `Question` holds what all models are asked: the users with something to find, their histories
-  and profiles, what is true and what may be ranked.
+  and profiles, what is true and what may be ranked. The mask is a night's: an item with which a
+  user has any interaction, of whatever value, is not ranked, since no night lists it.
 - `judge` scores the users in blocks and keeps lists, hits and the scores of labelled pairs, each
   user's in standard deviations over the candidates, so that they compare across users.
 
@@ -40,14 +41,14 @@ USERS_AT_ONCE = 256
 
 @dataclass(frozen=True)
 class Question:
-    """The users [u] asked, what each has and is, and sparse truth and given [u, n]."""
+    """The users [u] asked, what each has and is, and sparse [u, n] truth and what was seen."""
 
     trial: Trial
     users: Rows
     histories: list[History]
     profiles: list[str]
     truth: sparse.csr_array
-    given: sparse.csr_array
+    seen: sparse.csr_array
 
 
 @dataclass(frozen=True)
@@ -65,13 +66,12 @@ class Answer:
 def ask(trial: Trial, profiles: Sequence[str]) -> Question:
     """Prepare a trial's question; `profiles` are the texts of all users by user row.
 
-    Users are asked who have a true item that can be ranked: a candidate that isn't given.
+    Users are asked who have a true item that can be ranked: a candidate that they haven't seen.
     """
     ranked = np.zeros(trial.truth.n_items)
     ranked[trial.candidates] = 1.0
-    given = user_item_matrix(trial.given)
-    wanted = user_item_matrix(trial.truth)
-    truth = sparse.csr_array((wanted - wanted * given) * ranked)
+    seen, found = seen_and_found(trial)
+    truth = sparse.csr_array(found * ranked)
     truth.eliminate_zeros()
     users = np.flatnonzero(truth.sum(axis=1) > 0)
     return Question(
@@ -80,8 +80,16 @@ def ask(trial: Trial, profiles: Sequence[str]) -> Question:
         histories(trial.given, users),
         [profiles[user] for user in users.tolist()],
         sparse.csr_array(truth[users]),
-        sparse.csr_array(given[users]),
+        sparse.csr_array(seen[users]),
     )
+
+
+def seen_and_found(trial: Trial) -> tuple[sparse.csr_array, sparse.csr_array]:
+    """Return what each user has had [u, n], of whatever value, and what they liked of the rest."""
+    seen, liked = user_item_matrix(trial.labelled_given), user_item_matrix(trial.truth)
+    found = sparse.csr_array(liked - liked * seen)
+    found.eliminate_zeros()
+    return seen, found
 
 
 def judge(question: Question, score: Scorer, k: int = CUTOFF) -> Answer:
@@ -95,7 +103,7 @@ def judge(question: Question, score: Scorer, k: int = CUTOFF) -> Answer:
         block = slice(start, start + USERS_AT_ONCE)
         scores = score(question.histories[block], question.profiles[block])
         _check(scores, (len(question.histories[block]), len(candidate)))
-        allowed = candidate & (question.given[block].toarray() == 0)
+        allowed = candidate & (question.seen[block].toarray() == 0)
         best = top_rows(scores, allowed, k)
         true = np.take_along_axis(question.truth[block].toarray(), np.maximum(best, 0), axis=1)
         rows.append(best)

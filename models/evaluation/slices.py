@@ -60,7 +60,7 @@ def ndcg_slices(
 def _user_groups(
     question: Question, user_attributes: Sequence[Mapping[str, str]]
 ) -> dict[str, dict[str, Mask]]:
-    has = np.asarray(question.given.sum(axis=1), dtype=np.int64)
+    has = np.array([len(history.item) for history in question.histories], dtype=np.int64)
     groups = {
         "user activity": _terciles(has),
         "history": {"known": has > 0, "new": has == 0},

@@ -18,10 +18,10 @@ from torch import Tensor
 
 from models.data.arrays import Factors, Mask, Numbers, Rows
 from models.data.interactions import Interactions, histories
-from models.data.matrices import pad_histories, user_item_matrix
+from models.data.matrices import pad_histories
 from models.data.splits import Trial
 from models.evaluation.metrics import Hits, top_rows
-from models.evaluation.question import CUTOFF
+from models.evaluation.question import CUTOFF, seen_and_found
 from models.factors.popularity import popularity_columns
 from models.factors.start import Algorithms, Start, collaborative_start
 from models.network.towers import Contexts, UserTower, block_gains
@@ -82,7 +82,7 @@ def past_night(
     users a sample is asked.
     """
     ranked = np.unique(trial.train.item)
-    seen, truth = _seen_and_true(trial)
+    seen, truth = seen_and_found(trial)
     users = _sample(np.flatnonzero(truth.sum(axis=1) > 0))
     if len(users) == 0 or len(ranked) == 0 or trial.clock is None:
         return None
@@ -105,14 +105,6 @@ def past_night(
         truth=truth[users][:, ranked].toarray() > 0,
         relevant=np.diff(truth[users].indptr).astype(np.int64),
     )
-
-
-def _seen_and_true(trial: Trial) -> tuple[sparse.csr_array, sparse.csr_array]:
-    """Return what each user has [u, n], whatever its value, and what they liked of the rest."""
-    seen, liked = user_item_matrix(trial.labelled_given), user_item_matrix(trial.truth)
-    truth = sparse.csr_array(liked - liked * seen)
-    truth.eliminate_zeros()
-    return seen, truth
 
 
 def _popularity(

@@ -54,7 +54,7 @@ def ndcg_in_loops(trial: Trial, scores: np.ndarray, k: int = 10) -> dict[int, fl
     """Follow the protocol item by item."""
     found = {}
     for user in range(USERS):
-        has = set(trial.given.item[trial.given.user == user])
+        has = set(trial.labelled_given.item[trial.labelled_given.user == user])
         true = set(trial.truth.item[trial.truth.user == user]) - has
         true &= set(trial.candidates.tolist())
         if not true:
@@ -125,6 +125,15 @@ def test_an_item_that_comes_back_is_neither_ranked_nor_true() -> None:
     assert question.truth.toarray().tolist() == [[0, 0, 0, 0, 1, 0]]
     back = make_split("warm", data.take(np.array([0, 1, 2, 3, 5, 4])), 1.0)
     assert len(ask(back.final, [""]).users) == 1
+
+
+def test_an_item_that_was_rated_low_is_not_ranked() -> None:
+    values = np.array([5.0, 1.0, 5.0, 5.0, 5.0, 5.0])
+    data = Interactions(np.zeros(6, dtype=np.int64), np.arange(6), values, np.arange(6.0), 1, 8)
+    question = ask(make_split("warm", data, 4.0).final, [""])
+    assert question.seen.toarray().tolist() == [[1, 1, 1, 1, 1, 0, 0, 0]]
+    ranked = judge(question, scorer_of(np.zeros((1, 8)), question.users)).hits.rows
+    assert ranked.tolist() == [[5, 6, 7, -1, -1, -1, -1, -1, -1, -1]]
 
 
 def test_an_oracle_has_everything() -> None:
