@@ -82,7 +82,7 @@ verb("export", "Prune, export through Optimum, quantise, and gate on parity.", V
 verb(
     "evaluate",
     "Report the ranking quality of a version.",
-    click.Option(["--split"], default="warm", show_default=True, help="Split to report."),
+    click.Option(["--split"], help="Split to report, or `all`. [default: nights and warm]"),
     VERSION,
 )
 verb(

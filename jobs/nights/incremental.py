@@ -32,7 +32,7 @@ from jobs.warehouse.delta import Warehouse
 from jobs.warehouse.tables import INTERACTIONS, ITEMS, RECOMMENDATIONS_STAGED, USERS
 from jobs.warehouse.views import connect
 from models.data.catalogue_changes import CatalogueChanges, changes
-from models.serving.user_encoder import SETTLED_DAYS
+from models.data.matrices import SETTLED_DAYS
 
 LOGGER = logging.getLogger(__name__)
 

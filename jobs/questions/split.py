@@ -7,7 +7,7 @@ from jobs.questions.als import implicit_als
 from jobs.settings.model import Settings
 from jobs.spark.session import open_session
 from jobs.warehouse.dataset import Dataset
-from models.baselines.choice import baselines
+from models.baselines.choice import Factorise, baselines
 from models.data.arrays import Factors
 from models.data.interactions import Interactions
 from models.data.splits import Split, make_split
@@ -38,7 +38,8 @@ def standings_of(
     tuning = ask(split.tuning, dataset.profiles)
     found = standings(
         ask(split.final, dataset.profiles),
-        _baselines(settings, split, tuning, vectors) | _versions(split, tuning, versions, dataset),
+        baselines(split, tuning, implicit_factors(settings), vectors, settings.seed)
+        | _versions(split, tuning, versions, dataset),
         SHIPPED,
         vectors,
         dataset.user_attributes,
@@ -47,13 +48,13 @@ def standings_of(
     return {**found, "versions": [one.version for one in versions]}
 
 
-def _baselines(
-    settings: Settings, split: Split, tuning: Question, vectors: Factors
-) -> dict[str, Contender]:
+def implicit_factors(settings: Settings) -> Factorise:
+    """Return the function from training positives to ALS's item factors, fitted by Spark."""
+
     def factorise(train: Interactions) -> Factors:
         return implicit_als(open_session(settings, "evaluate"), train, settings.seed).items
 
-    return baselines(split, tuning, factorise, vectors, settings.seed)
+    return factorise
 
 
 def _versions(

@@ -2,9 +2,10 @@
 
 - `evaluation.json` holds the figures. Splits that were reported before, for the same model version
   and tables, are kept: evaluating one split at a time gives the same page as all at once.
-- `evaluation.md` shows for each split a table of the models, the single trainings of the shipped
-  model where there were several, interest prediction, slices with the gap between the best and
-  the worst group, and what was chosen on validation.
+- `evaluation.md` begins with `nights`, which asks what a night asks. It shows for each split a
+  table of the models, the single trainings of the shipped model where there were several, interest
+  prediction, slices with the gap between the best and the worst group, and what was chosen on
+  validation; for `nights` a table by night.
 
 Trade-off: the page is written from the JSON alone, so it has no figures that programs can't read.
 """
@@ -76,7 +77,8 @@ def _with_earlier_splits(path: Path, report: dict[str, Any]) -> dict[str, Any]:
         return report
     same = all(earlier.get(key) == report[key] for key in ("data", "model_version", "tables"))
     splits = {**(earlier["splits"] if same else {}), **report["splits"]}
-    return {**report, "splits": dict(sorted(splits.items()))}
+    ordered = sorted(splits.items(), key=lambda split: (split[0] != "nights", split[0]))
+    return {**report, "splits": dict(ordered)}
 
 
 def _head(report: dict[str, Any]) -> str:
@@ -109,6 +111,8 @@ def _split_sections(name: str, found: dict[str, Any], bars: str, slices: str | N
         table(header, rows),
         f"![NDCG@10 of each model on {name}]({bars})",
     ]
+    if "nights" in found:
+        sections += [_tuned_on(found), _night_table(found["nights"])]
     if "shipped" in found["seeds"]:
         sections.append(_seeds(found))
     if found["chosen"]:
@@ -124,6 +128,28 @@ def _seeds(found: dict[str, Any]) -> str:
         f"The language model was trained {len(found['seeds']['shipped'])} times with other seeds; "
         f"figures are means. Shipped, NDCG@10: {each}; mean {mean:.4f} [{low:.4f}, {high:.4f}]."
     )
+
+
+def _tuned_on(found: dict[str, Any]) -> str:
+    return (
+        "Everything is fitted anew for each night to what was known then, but for the language "
+        f"model of `shipped`, which was tuned on the split `{found['tuned_on']}` and so has seen "
+        "what was liked later; `untouched_text` is the same recipe before fine-tuning, `no_text` "
+        "without any text. Figures are means over all user-nights."
+    )
+
+
+def _night_table(nights: Sequence[dict[str, Any]]) -> str:
+    models = list(nights[0]["ndcg@10"])
+    rows = [
+        [
+            night["date"],
+            str(night["users"]),
+            *(f"{night['ndcg@10'][model]:.4f}" for model in models),
+        ]
+        for night in nights
+    ]
+    return table(["night", "users", *models], rows)
 
 
 def _interest_table(interest: dict[str, Any]) -> str:

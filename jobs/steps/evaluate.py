@@ -1,5 +1,7 @@
 """evaluate: rank the whole catalogue for every test user with the version and with the baselines.
 
+- `nights` comes first: the version's recipe on six nights that have passed. Then `warm`, or what
+  was asked for.
 - Tables are read at the versions that the model version was trained on, so that the split is the
   one that it was trained for.
 - `all` asks for each split the version's siblings that were trained for it, and averages over
@@ -8,13 +10,16 @@
 - The report is written, and the version's own figures are logged to the registry.
 
 Trade-off: a version answers only the split that it was trained for, since on any other it would
-have seen test interactions; of the other splits the report shows the baselines.
+have seen test interactions; of the other splits the report shows the baselines. `nights` fits
+everything anew but the language model, so that any version answers it.
 """
 
+import logging
 from pathlib import Path
 from typing import Any
 
 from jobs.context import Context
+from jobs.questions.nights import NIGHTS, standings_of_nights
 from jobs.questions.siblings import answers, siblings
 from jobs.questions.split import SHIPPED, VARIANTS, standings_of
 from jobs.reports.evaluation import terminal_table, write_evaluation
@@ -29,11 +34,16 @@ from models.serving.bundle import Bundle
 ALL = "all"
 LOGGED = ("ndcg@10", "recall@10")
 
+_log = logging.getLogger("nightrank.evaluate")
 
-def run(context: Context, split: str = "warm", model_version: str | None = None) -> dict[str, Any]:
-    """Report `split` of SPLITS, or `all`, for a version (default: the candidate).
 
-    Raises InputError for an unknown split, a missing version, or another threshold than its own.
+def run(
+    context: Context, split: str | None = None, model_version: str | None = None
+) -> dict[str, Any]:
+    """Report `split` for a version (default: the candidate).
+
+    It is `nights`, one of SPLITS or `all`; None: `nights` and `warm`. Raises InputError for an
+    unknown split, a missing version, another threshold than its own, or nights without users.
     """
     names = _names(split)
     settings, warehouse = context.settings, context.warehouse
@@ -44,6 +54,15 @@ def run(context: Context, split: str = "warm", model_version: str | None = None)
         record.inputs |= dataset.versions
         splits = {}
         for name in names:
+            if name == NIGHTS:
+                found = standings_of_nights(settings, dataset, bundle)
+                if found is not None:
+                    splits[name] = found
+                    continue
+                if split == NIGHTS:
+                    raise InputError("split nights: nobody came back on any of the six nights")
+                _log.warning("split nights is left out: nobody came back on any of the six nights")
+                continue
             alike = siblings(context.registry, bundle, name) if split == ALL else [bundle]
             versions = [one for one in alike if answers(one.manifest, name)]
             splits[name] = standings_of(settings, name, dataset, bundle, versions)
@@ -61,11 +80,13 @@ def run(context: Context, split: str = "warm", model_version: str | None = None)
     return {**report, "report": str(page), "text": f"{text}\n\n{page}"}
 
 
-def _names(split: str) -> list[str]:
+def _names(split: str | None) -> list[str]:
+    if split is None:
+        return [NIGHTS, "warm"]
     if split == ALL:
-        return list(SPLITS)
-    if split not in SPLITS:
-        raise InputError(f"split {split!r}: expected one of {', '.join((*SPLITS, ALL))}")
+        return [NIGHTS, *SPLITS]
+    if split not in (NIGHTS, *SPLITS):
+        raise InputError(f"split {split!r}: expected one of {', '.join((NIGHTS, *SPLITS, ALL))}")
     return [split]
 
 

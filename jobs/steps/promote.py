@@ -1,7 +1,10 @@
 """promote: make a version the champion, if it ranks no worse than today's.
 
-- The gate compares NDCG@10 on the `warm` split as `evaluate` measured it for both. Where the
-  champion was measured on other table versions, it has to be evaluated again on today's first.
+- The gate compares NDCG@10 on past nights, the question that a night asks, as `evaluate` measured
+  it for both. Where nobody came back on any of those nights, it compares them on `warm`.
+
+Trade-off: each version was measured on the tables that it was trained on, so an old champion was
+asked about other nights than the candidate.
 """
 
 from typing import Any
@@ -10,7 +13,7 @@ from jobs.context import Context
 from jobs.versions.registry import CHAMPION, Registry
 from models.errors import InputError
 
-GATE_METRIC = "warm_ndcg@10"
+GATE_METRIC, WITHOUT_NIGHTS = "nights_ndcg@10", "warm_ndcg@10"
 
 
 def run(context: Context, version: str | None = None) -> dict[str, Any]:
@@ -25,23 +28,36 @@ def run(context: Context, version: str | None = None) -> dict[str, Any]:
                 f"model version {bundle.version} is not exported: run `nightrank export` first"
             )
         before = registry.version_of(CHAMPION)
-        ours = _measured(registry, bundle.version)
-        theirs = None if before is None else _measured(registry, before)
+        metric = _metric(registry, bundle.version)
+        ours = _measured(registry, bundle.version, metric)
+        theirs = None if before is None else _measured(registry, before, metric)
         if theirs is not None and ours < theirs * (1.0 - tolerance):
             raise InputError(
-                f"gate: version {bundle.version} has NDCG@10 {ours:.4f}, the champion {before} "
+                f"gate: version {bundle.version} has {metric} {ours:.4f}, the champion {before} "
                 f"{theirs:.4f}, and setting `promote_tolerance` allows a loss of "
                 f"{tolerance:.1%}; the champion stays"
             )
         registry.set_alias(CHAMPION, bundle.version)
-    return {"champion": bundle.version, "before": before, "ndcg@10": ours, "ndcg@10 before": theirs}
+    return {
+        "champion": bundle.version,
+        "before": before,
+        "metric": metric,
+        "ndcg@10": ours,
+        "ndcg@10 before": theirs,
+    }
 
 
-def _measured(registry: Registry, version: str) -> float:
-    found = registry.metrics_of(version).get(GATE_METRIC)
+def _metric(registry: Registry, version: str) -> str:
+    """Return what the gate compares: `warm` only where the candidate's data has no nights."""
+    found = registry.metrics_of(version)
+    return WITHOUT_NIGHTS if GATE_METRIC not in found and WITHOUT_NIGHTS in found else GATE_METRIC
+
+
+def _measured(registry: Registry, version: str, metric: str) -> float:
+    found = registry.metrics_of(version).get(metric)
     if found is None:
         raise InputError(
-            f"model version {version} has not been evaluated: run "
+            f"model version {version} has not been evaluated ({metric}): run "
             f"`nightrank evaluate --model-version {version}` first"
         )
     return found

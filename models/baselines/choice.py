@@ -1,8 +1,9 @@
 """All baselines of a split, each chosen on the tuning question and fitted again for the final one.
 
-- `warm`, `global_time`, `cold_user`: popularity, recent popularity, EASE, the closed form, ALS.
-- `cold_item`, where collaborative filtering has nothing: noise, and ridge regression from text
-  vectors to ALS's item factors.
+- Popularity of all time and of the last days, EASE with flat and with faded histories, the closed
+  form, ALS.
+- On `cold_item`, where collaborative filtering has nothing: noise, and ridge regression from
+  text vectors to ALS's item factors.
 - ALS comes from outside (`factorise`), so that these models need no Spark.
 
 Trade-off: baselines with a choice to make are fitted twice as often as they need be when nobody
@@ -19,6 +20,8 @@ from models.data.interactions import Interactions
 from models.data.splits import Split
 from models.evaluation.contender import Contender
 from models.evaluation.question import Question, choose
+
+RECENT_DAYS = (3, 7, 30)
 
 Factorise = Callable[[Interactions], Factors]
 
@@ -47,23 +50,28 @@ def _collaborative(
     split: Split, tuning: Question, factorise: Factorise | None
 ) -> dict[str, Contender]:
     to_tune = {penalty: Ease(split.fit, penalty) for penalty in PENALTIES}
-    penalty = choose(tuning, ((penalty, ease.score) for penalty, ease in to_tune.items()))
+    flat = choose(tuning, ((penalty, ease.score) for penalty, ease in to_tune.items()))
+    faded = choose(tuning, ((penalty, ease.score_faded) for penalty, ease in to_tune.items()))
     followed = transitions(split.fit)
     share = choose(
         tuning,
-        (
-            (share, ClosedForm(to_tune[penalty], followed, share).score)
-            for share in TRANSITION_SHARES
-        ),
+        ((share, ClosedForm(to_tune[flat], followed, share).score) for share in TRANSITION_SHARES),
     )
-    ease = Ease(split.train, penalty)
+    ease = Ease(split.train, flat)
+    fading = ease if faded == flat else Ease(split.train, faded)
     closed_form = ClosedForm(ease, transitions(split.train), share)
     found = {
         "popularity": Contender((popularity(split.train),)),
-        "popularity_30d": Contender((recent_popularity(split.train, split.final.clock),)),
-        "ease": Contender((ease.score,), {"penalty": penalty}),
+        **{
+            f"popularity_{days}d": Contender(
+                (recent_popularity(split.train, split.final.clock, days),)
+            )
+            for days in RECENT_DAYS
+        },
+        "ease": Contender((ease.score,), {"penalty": flat}),
+        "ease_faded": Contender((fading.score_faded,), {"penalty": faded}),
         "closed_form": Contender(
-            (closed_form.score,), {"penalty": penalty, "transition_share": share}
+            (closed_form.score,), {"penalty": flat, "transition_share": share}
         ),
     }
     if factorise is not None:

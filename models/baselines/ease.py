@@ -59,6 +59,10 @@ class Ease:
         """Score users by histories in which every item counts the same."""
         return self.apply(history_matrix(histories, self._n_items))
 
+    def score_faded(self, histories: list[History], _profiles: list[str]) -> Scores:
+        """Score users by histories in which newer items count more."""
+        return self.apply(history_matrix(histories, self._n_items, fading))
+
 
 class ClosedForm:
     """Faded EASE plus `share` of forward transitions, standardised; a fitted `ease` is shared."""
@@ -68,10 +72,10 @@ class ClosedForm:
         self._followed = followed
         self._share = share
 
-    def score(self, histories: list[History], _profiles: list[str]) -> Scores:
+    def score(self, histories: list[History], profiles: list[str]) -> Scores:
         """Score users by what they liked and when."""
         n_items = self._followed.shape[1]
-        faded = self._ease.apply(history_matrix(histories, n_items, fading))
+        faded = self._ease.score_faded(histories, profiles)
         recent = history_matrix(histories, n_items, lambda age: 0.5 ** (age / TRANSITION_HALF_LIFE))
         follows = (recent @ self._followed).toarray()
         return standardised(faded) + self._share * standardised(follows)

@@ -1,7 +1,7 @@
 """The simple models that every report ranks beside ours, and what they share.
 
 - A model under test is a `Scorer`: histories and profile texts in, scores of all items out.
-- `popularity`: how many have the item. `recent_popularity`: how many got it in the last 30 days
+- `popularity`: how many have the item. `recent_popularity`: how many got it in the last days
   before the user is asked: before the clock's cut where there is one, else before the user's own
   last interaction (a user without any is asked at the end of the training part).
 - `random_order`: seeded noise, each user's drawn from the users' order.
@@ -13,10 +13,8 @@ user's own factors, so that known and new users go the same way.
 import numpy as np
 
 from models.data.arrays import Scores
-from models.data.interactions import History, Interactions
+from models.data.interactions import SECONDS_IN_A_DAY, History, Interactions
 from models.evaluation.question import Scorer
-
-RECENT_SECONDS = 30 * 86_400.0
 
 
 def popularity(train: Interactions) -> Scorer:
@@ -29,8 +27,8 @@ def popularity(train: Interactions) -> Scorer:
     return score
 
 
-def recent_popularity(train: Interactions, clock: float | None) -> Scorer:
-    """Score every item by its training positives in the 30 days up to the time of asking.
+def recent_popularity(train: Interactions, clock: float | None, days: int) -> Scorer:
+    """Score every item by its training positives in the `days` up to the time of asking.
 
     `clock` in seconds; None: each user's last given interaction.
     """
@@ -45,7 +43,7 @@ def recent_popularity(train: Interactions, clock: float | None) -> Scorer:
                 for h in histories
             ]
         )
-        first = np.searchsorted(times, asked - RECENT_SECONDS, side="left")
+        first = np.searchsorted(times, asked - days * SECONDS_IN_A_DAY, side="left")
         last = np.searchsorted(times, asked, side="right")
         counts = [
             np.bincount(items[start:end], minlength=train.n_items)

@@ -11,7 +11,10 @@ import numpy as np
 from scipy import sparse
 
 from models.data.arrays import Factors, Numbers, Rows
-from models.data.interactions import History, Interactions
+from models.data.interactions import SECONDS_IN_A_DAY, History, Interactions
+
+# days without an interaction after which their number no longer moves a score (2 ** -14 is left)
+SETTLED_DAYS = 7.0
 
 
 def user_item_matrix(interactions: Interactions) -> sparse.csr_array:
@@ -59,3 +62,15 @@ def pad_histories(
         positives = history.liked(threshold)[::-1][:length]
         items[row, : len(positives)] = positives
     return items, np.tile(np.arange(length, dtype=np.float32), (len(items), 1))
+
+
+def idle_days(history: History, clock: float | None) -> float:
+    """Return the days between a history's newest interaction and `clock`, SETTLED_DAYS at most.
+
+    0 without a clock; SETTLED_DAYS without a history.
+    """
+    if clock is None:
+        return 0.0
+    if len(history.time) == 0:
+        return SETTLED_DAYS
+    return min(max(0.0, (clock - float(history.time[-1])) / SECONDS_IN_A_DAY), SETTLED_DAYS)

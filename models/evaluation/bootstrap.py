@@ -11,30 +11,37 @@ Trade-off: plain percentiles, without correction for bias, as evaluation papers 
 import numpy as np
 from scipy import stats
 
-from models.data.arrays import Numbers
+from models.data.arrays import Numbers, Rows
 
 _DRAWS_AT_ONCE = 2_000_000
 
 
 def bootstrap_interval(
-    ours: Numbers, theirs: Numbers, resamples: int, seed: int = 0
+    ours: Numbers, theirs: Numbers, resamples: int, seed: int = 0, users: Rows | None = None
 ) -> tuple[float, float, float]:
-    """Return (low, mean, high) of `ours` - `theirs` [u], the same users in the same order.
+    """Return (low, mean, high) of `ours` - `theirs` [m], the same answers in the same order.
 
+    `users` [m] are those who gave the answers, drawn with all of theirs; None: one answer each.
     Raises ValueError where the arrays differ in length or are empty.
     """
     if ours.shape != theirs.shape or len(ours) == 0:
         raise ValueError(f"expected two equally long arrays, got {ours.shape} and {theirs.shape}")
-    difference = ours - theirs
-    mean = float(difference.mean())
-    if len(difference) == 1:  # SciPy refuses a single user, whose resamples are all alike
+    _, place = np.unique(np.arange(len(ours)) if users is None else users, return_inverse=True)
+    sums, answers = np.bincount(place, ours - theirs), np.bincount(place).astype(np.float64)
+    mean = float(sums.sum() / answers.sum())
+    if len(sums) == 1:  # SciPy refuses a single user, whose resamples are all alike
         return mean, mean, mean
     found = stats.bootstrap(
-        (difference,),
-        np.mean,
+        (sums, answers),
+        _mean_answer,
+        paired=True,
         n_resamples=resamples,
-        batch=max(_DRAWS_AT_ONCE // len(difference), 1),
+        batch=max(_DRAWS_AT_ONCE // len(sums), 1),
         method="percentile",
         rng=np.random.default_rng(seed),
     ).confidence_interval
     return float(found.low), mean, float(found.high)
+
+
+def _mean_answer(sums: Numbers, answers: Numbers, axis: int) -> Numbers:
+    return np.asarray(sums.sum(axis=axis) / answers.sum(axis=axis))

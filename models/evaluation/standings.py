@@ -9,14 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from models.data.arrays import Factors, Numbers
+from models.data.arrays import Factors, Numbers, Rows
 from models.evaluation.bootstrap import bootstrap_interval
 from models.evaluation.contender import Contender
 from models.evaluation.metrics import area_under_curve, calibration_error, reliability
 from models.evaluation.question import Answer, Question, headline, judge, labelled_pairs
 from models.evaluation.slices import ndcg_slices
-
-Answers = Mapping[str, Sequence[Answer]]
 
 
 def standings(
@@ -45,6 +43,7 @@ def standings(
         for name, model in models.items()
         if model.probabilities and len(labelled_pairs(question)[0])
     }
+    ndcg = {name: _ndcg(some) for name, some in answers.items()}
     metrics = {
         name: [headline(question, one, item_vectors) for one in some]
         for name, some in answers.items()
@@ -53,21 +52,25 @@ def standings(
         "users": len(question.users),
         "models": {name: _mean(some) for name, some in metrics.items()},
         "seeds": {name: some for name, some in metrics.items() if len(some) > 1},
-        "intervals": _intervals(answers, ours, resamples) if ours in models else {},
+        "intervals": intervals_to_others(ndcg, ours, resamples) if ours in models else {},
         "interest": interest,
         "chosen": {name: model.chosen for name, model in models.items() if model.chosen},
         "slices": ndcg_slices(question, answers, user_attributes),
     }
 
 
-def _intervals(
-    answers: Answers, ours: str, resamples: int
+def intervals_to_others(
+    ndcg: Mapping[str, Numbers], ours: str, resamples: int, users: Rows | None = None
 ) -> dict[str, tuple[float, float, float]]:
-    ndcg = {name: _ndcg(some) for name, some in answers.items()}
+    """Return (low, mean, high) of `ours`, and of its gap to each other model.
+
+    `ndcg` are the models' NDCG@10 [m] of the same answers, `users` [m] those who gave them; None:
+    one answer each.
+    """
     nothing = np.zeros_like(ndcg[ours])
-    found = {ours: bootstrap_interval(ndcg[ours], nothing, resamples)}
+    found = {ours: bootstrap_interval(ndcg[ours], nothing, resamples, users=users)}
     return found | {
-        f"{ours}-{name}": bootstrap_interval(ndcg[ours], theirs, resamples)
+        f"{ours}-{name}": bootstrap_interval(ndcg[ours], theirs, resamples, users=users)
         for name, theirs in ndcg.items()
         if name != ours
     }

@@ -16,10 +16,10 @@ from models.data.texts import length_buckets
 from models.factors.start import Algorithms, Start, collaborative_start
 from models.factors.text_map import content_features, solve_text_map
 from models.network.towers import TwoTowers, unit
+from models.nights.users import user_factors
+from models.nights.weights import NightChoice, choose_night_weights
 from models.objective.bank import FinetunedModel, TextBank
-from models.objective.night_weights import NightChoice, choose_night_weights
 from models.objective.task import TrainingTask, user_rows
-from models.objective.torch_scorer import user_factors
 
 TEACHER_FACTORS, TEACHER_USERS = 64, 4096
 

@@ -5,9 +5,8 @@ from torch import Tensor
 
 from models.data.arrays import Factors
 from models.data.interactions import History
-from models.data.matrices import pad_histories
 from models.factors.text_map import TextMap, solve_text_map
-from models.network.towers import TwoTowers
+from models.nights.users import user_factors
 from models.objective.bank import FinetunedModel
 from models.objective.task import TrainingTask, profile_rows
 
@@ -50,21 +49,3 @@ class TorchScorer:
         )
         scores: Factors = (users @ self._ranking.T).cpu().numpy()
         return scores
-
-
-def user_factors(
-    towers: TwoTowers,
-    profiles: Tensor,
-    history_factors: Tensor,
-    histories: list[History],
-    threshold: float,
-    length: int,
-) -> Tensor:
-    """Return the factors [u, d] of users who are asked right after their newest interaction.
-
-    `profiles` [u, w] are their profiles' vectors; the newest `length` positives count.
-    """
-    arrays = pad_histories(histories, threshold, length, len(history_factors))
-    items, ages = (torch.from_numpy(array).to(profiles.device) for array in arrays)
-    idle = torch.zeros(len(profiles), device=profiles.device)
-    return towers.user_factors(profiles, history_factors, items, ages, idle)

@@ -72,6 +72,11 @@ class TrainedWith:
         return int(self.values.get("seed", 0))
 
     @property
+    def factors(self) -> int:
+        """The dimensions of all blocks together."""
+        return int(self._value("factors"))
+
+    @property
     def encoder(self) -> str:
         """The language model that the training began with: a name or a folder."""
         return str(self._value("encoder"))

@@ -16,8 +16,8 @@ from pathlib import Path
 import numpy as np
 
 from models.data.arrays import Factors, Rows
-from models.data.interactions import SECONDS_IN_A_DAY, Catalogue, History
-from models.data.matrices import pad_histories
+from models.data.interactions import Catalogue, History
+from models.data.matrices import idle_days, pad_histories
 from models.serving.bundle import USER_TOWER, Bundle, open_bundle
 from models.serving.item_factors import item_factors
 from models.serving.runtime import open_session
@@ -29,8 +29,6 @@ NIGHT_TITLES = "titles.json"
 USERS_AT_ONCE = 64
 NO_HISTORY = History(np.zeros(0, dtype=np.int64), np.zeros(0), np.zeros(0))
 _NOBODY = -1
-# days without an interaction after which their number no longer moves a score (2 ** -14 is left)
-SETTLED_DAYS = 7.0
 
 
 class HistoryEncoder:
@@ -69,18 +67,6 @@ class HistoryEncoder:
             }
             parts.append(self._session.run(None, feed)[0][: len(some)])
         return np.concatenate(parts)
-
-
-def idle_days(history: History, clock: float | None) -> float:
-    """Return the days between a history's newest interaction and `clock`, SETTLED_DAYS at most.
-
-    0 without a clock; SETTLED_DAYS without a history.
-    """
-    if clock is None:
-        return 0.0
-    if len(history.time) == 0:
-        return SETTLED_DAYS
-    return min(max(0.0, (clock - float(history.time[-1])) / SECONDS_IN_A_DAY), SETTLED_DAYS)
 
 
 def build_night(

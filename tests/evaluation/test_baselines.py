@@ -42,14 +42,14 @@ def test_popularity_counts() -> None:
 
 def test_recent_popularity_counts_30_days_up_to_each_users_last_like() -> None:
     train = liked([(0, 0), (1, 1), (2, 2)], 3, 3, [0, 40 * DAY, 80 * DAY])
-    score = recent_popularity(train, clock=None)
+    score = recent_popularity(train, clock=None, days=30)
     asked = [history([0], 20 * DAY), history([0], 60 * DAY), history([])]
     assert score(asked, [""] * 3).tolist() == [[1, 0, 0], [0, 1, 0], [0, 0, 1]]
 
 
 def test_recent_popularity_asks_everybody_at_the_clocks_cut() -> None:
     train = liked([(0, 0), (1, 1), (2, 2)], 3, 3, [0, 40 * DAY, 80 * DAY])
-    score = recent_popularity(train, clock=45 * DAY)
+    score = recent_popularity(train, clock=45 * DAY, days=30)
     assert score([history([0], 1.0), history([])], ["", ""]).tolist() == [[0, 1, 0]] * 2
 
 

@@ -22,7 +22,16 @@ from models.errors import InputError
 from models.serving.bundle import FINE_TUNED_VECTORS, PRETRAINED_VECTORS, TEXTS, write_manifest
 from models.serving.manifest import TrainedWith
 
-BASELINES = ["popularity", "popularity_30d", "ease", "closed_form", "als"]
+BASELINES = [
+    "popularity",
+    "popularity_3d",
+    "popularity_7d",
+    "popularity_30d",
+    "ease",
+    "ease_faded",
+    "closed_form",
+    "als",
+]
 
 
 @pytest.fixture
@@ -60,10 +69,31 @@ def test_the_warm_report_has_every_model_and_is_logged(
     assert logged["warm_ndcg@10"] == pytest.approx(warm["models"]["shipped"]["ndcg@10"])
     runs = Warehouse(settings.warehouse).read(RUNS).to_pylist()
     [run] = [row for row in runs if row["step"] == "evaluate"]
-    assert dict(run["rows"]) == {"warm": warm["users"]}
+    assert dict(run["rows"]) == {name: found["users"] for name, found in report["splits"].items()}
     assert dict(run["inputs"]) == report["tables"]
+    nights = report["splits"]["nights"]
+    assert list(nights["models"]) == [*BASELINES, "no_text", "untouched_text", "shipped"]
+    assert logged["nights_ndcg@10"] == pytest.approx(nights["models"]["shipped"]["ndcg@10"])
+    assert nights["tuned_on"] == "warm"
     again = evaluate.run(Context.of(settings))
-    assert again["splits"]["warm"]["models"] == result["splits"]["warm"]["models"]
+    for name, found in report["splits"].items():
+        assert again["splits"][name]["models"] == found["models"]
+
+
+def test_a_nights_figure_is_the_mean_over_user_nights(
+    spark: SparkSession, settings: Settings
+) -> None:
+    found = evaluate.run(Context.of(settings), "nights")["splits"]["nights"]
+    asked = [night["users"] for night in found["nights"]]
+    assert sorted(night["date"] for night in found["nights"]) == [
+        night["date"] for night in found["nights"]
+    ]
+    assert found["users"] <= sum(asked)
+    for model, metrics in found["models"].items():
+        each = [night["ndcg@10"][model] for night in found["nights"]]
+        assert metrics["ndcg@10"] == pytest.approx(np.average(each, weights=asked))
+        low, mean, high = found["intervals"].get(f"shipped-{model}", found["intervals"]["shipped"])
+        assert low <= mean <= high
 
 
 def test_a_split_that_the_version_was_not_trained_for_shows_baselines(
@@ -75,7 +105,7 @@ def test_a_split_that_the_version_was_not_trained_for_shows_baselines(
 
 
 def test_what_the_version_can_not_answer_is_refused(settings: Settings) -> None:
-    with pytest.raises(InputError, match=r"split 'hot': expected one of warm, .*, all"):
+    with pytest.raises(InputError, match=r"split 'hot': expected one of nights, warm, .*, all"):
         evaluate.run(Context.of(settings), "hot")
     with pytest.raises(InputError, match="no-such-version"):
         evaluate.run(Context.of(settings), "warm", "no-such-version")
@@ -97,7 +127,7 @@ def test_the_report_of_all_splits_asks_the_siblings_of_each_seed(
             other.manifest,
             tables=ours.manifest.tables,
             split=split,
-            settings=TrainedWith({"positive_threshold": threshold, "seed": seed}),
+            settings=TrainedWith({"positive_threshold": threshold, "seed": seed, "factors": 16}),
             export_settings={"keep_layers": 2, "seed": seed},
         )
         write_manifest(other.folder, manifest)

@@ -175,7 +175,16 @@ def test_standings_name_the_baselines_of_each_split(name: str) -> None:
     vectors = np.random.default_rng(0).normal(size=(ITEMS, 6)).astype(np.float32)
     tuning, question = ask(split.tuning, NO_PROFILES), ask(split.final, NO_PROFILES)
     models = baselines(split, tuning, lambda _: vectors, vectors, 0)
-    wanted = ["popularity", "popularity_30d", "ease", "closed_form", "als"]
+    wanted = [
+        "popularity",
+        "popularity_3d",
+        "popularity_7d",
+        "popularity_30d",
+        "ease",
+        "ease_faded",
+        "closed_form",
+        "als",
+    ]
     assert list(models) == (["random", "ridge"] if name == "cold_item" else wanted)
     ours = {"shipped": Contender((popularity(split.train),) * 2)}
     found = standings(question, models | ours, "shipped", vectors, [{}] * USERS, 200)

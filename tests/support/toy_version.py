@@ -85,7 +85,7 @@ def manifest(version: str, item_ids: list[str]) -> Manifest:
     return Manifest(
         version=version,
         split="warm",
-        settings=TrainedWith({"positive_threshold": 4.0}),
+        settings=TrainedWith({"positive_threshold": 4.0, "factors": 16}),
         tables={},
         item_ids=item_ids,
         rated_item_ids=item_ids,

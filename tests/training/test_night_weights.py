@@ -12,14 +12,14 @@ from models.data.matrices import pad_histories
 from models.data.nights import night
 from models.factors.start import Algorithms, Start, collaborative_start
 from models.network.towers import UserTower
-from models.objective.night_weights import (
+from models.nights.past_nights import PastNight, past_night
+from models.nights.weights import (
     COUNT,
     HALF_LIVES,
     NightChoice,
     choose,
     choose_night_weights,
 )
-from models.objective.past_nights import PastNight, past_night
 
 pytestmark = pytest.mark.training
 

@@ -261,6 +261,7 @@ def test_promotion_asks_for_an_evaluation_and_then_keeps_the_better(exported: Se
     assert promote.run(Context.of(exported)) == {
         "champion": version,
         "before": None,
+        "metric": "nights_ndcg@10",
         "ndcg@10": 0.2,
         "ndcg@10 before": None,
     }

@@ -25,7 +25,7 @@ from models.data.interactions import Interactions
 from models.data.nights import night
 from models.evaluation.bootstrap import bootstrap_interval
 from models.factors.start import Algorithms
-from models.objective.past_nights import PastNight, past_night
+from models.nights.past_nights import PastNight, past_night
 
 CUTS = (0.5, 0.6, 0.7, 0.8, 0.9)
 HALF_LIVES = (1.0, 3.0, 7.0, 14.0, 30.0, 90.0, 365.0)

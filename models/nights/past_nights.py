@@ -18,14 +18,13 @@ from torch import Tensor
 
 from models.data.arrays import Factors, Mask, Numbers, Rows
 from models.data.interactions import Interactions, histories
-from models.data.matrices import pad_histories
+from models.data.matrices import idle_days, pad_histories
 from models.data.splits import Trial
 from models.evaluation.metrics import Hits, top_rows
 from models.evaluation.question import CUTOFF, seen_and_found
 from models.factors.popularity import popularity_columns
 from models.factors.start import Algorithms, Start, collaborative_start
 from models.network.towers import Contexts, UserTower, block_gains
-from models.serving.user_encoder import idle_days
 
 MOST_USERS = 300
 USERS_AT_ONCE = 64

@@ -1,0 +1,111 @@
+"""The split `nights`: what an operator would have got on six nights that have passed.
+
+- Each night is a cut of the clock. Everything before it is learned from, and whoever comes back is
+  asked with the days that have really passed; the next 6 % of the positives are true.
+- A version's recipe is fitted anew at each cut, to what was known then, with three kinds of text
+  vectors: none, those of the untouched language model, and the shipped ones.
+- Baselines are fitted anew too, and chosen on the night before.
+
+Trade-off: the language model is that of the version. It was tuned on later interactions than those
+of the first nights, unless the version was trained for this split; the report says so.
+"""
+
+import logging
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from jobs.questions.split import SHIPPED, implicit_factors
+from jobs.settings.model import Settings
+from jobs.warehouse.dataset import Dataset
+from models.baselines.choice import baselines
+from models.data.nights import night
+from models.data.splits import Split
+from models.data.texts import item_texts
+from models.evaluation.contender import Contender
+from models.evaluation.question import ask
+from models.evaluation.variants import stored_vectors
+from models.nights.recipe import Recipe
+from models.nights.standings import AskedNight, night_standings
+from models.processors import usable_cores
+from models.serving.bundle import PRETRAINED_VECTORS, Bundle
+from models.serving.item_factors import attribute_columns
+from models.serving.text_vectors import TextVectors
+
+LOGGER = logging.getLogger(__name__)
+
+NIGHTS = "nights"
+CUTS, WIDTH = (0.60, 0.66, 0.72, 0.78, 0.84, 0.90), 0.06
+NO_TEXT, UNTOUCHED = "no_text", "untouched_text"
+
+
+def standings_of_nights(
+    settings: Settings, dataset: Dataset, bundle: Bundle
+) -> dict[str, Any] | None:
+    """Return the standings of the six nights; None where nobody came back on any of them."""
+    recipes = _recipes(dataset, bundle)
+    asked = _asked(settings, dataset, recipes)
+    first = next(asked, None)
+    if first is None:
+        return None
+
+    def every() -> Iterator[AskedNight]:
+        yield first
+        yield from asked
+
+    found = night_standings(
+        every(), SHIPPED, recipes[UNTOUCHED].items, settings.bootstrap_resamples
+    )
+    return {**found, "versions": [bundle.version], "tuned_on": bundle.manifest.split}
+
+
+def _recipes(dataset: Dataset, bundle: Bundle) -> dict[str, Recipe]:
+    texts, profiles = item_texts(dataset.catalogue), list(dataset.profiles)
+    shipped = TextVectors(bundle.encoder, usable_cores()).encode
+    untouched = stored_vectors(bundle, PRETRAINED_VECTORS)
+    width = untouched(texts[:1]).shape[1]
+    found = {}
+    for name, encode in (
+        (NO_TEXT, lambda some: np.zeros((len(some), width), dtype=np.float32)),
+        (UNTOUCHED, untouched),
+        (SHIPPED, shipped),
+    ):
+        distinct, rows = np.unique(np.array(profiles, dtype=object), return_inverse=True)
+        found[name] = Recipe(
+            items=encode(texts),
+            profiles=encode(distinct.tolist())[rows],
+            profile_texts=profiles,
+            columns=attribute_columns(bundle, dataset.catalogue),
+            factors=bundle.manifest.settings.factors,
+            length=bundle.manifest.history_length,
+        )
+    return found
+
+
+def _asked(
+    settings: Settings, dataset: Dataset, recipes: dict[str, Recipe]
+) -> Iterator[AskedNight]:
+    """Yield each night on which somebody came back, with the models fitted to its past."""
+    interactions, threshold = dataset.interactions, settings.positive_threshold
+    if not len(interactions.positives(threshold)):
+        return
+    for cut in CUTS:
+        trial = night(interactions, threshold, cut, cut + WIDTH)
+        question = ask(trial, dataset.profiles)
+        if len(question.users) == 0 or len(trial.train) == 0:
+            continue
+        LOGGER.info("nights: %d users came back after %.0f %%", len(question.users), 100 * cut)
+        earlier = night(interactions, threshold, cut - WIDTH, cut)
+        models = baselines(
+            Split(NIGHTS, earlier, trial),
+            ask(earlier, dataset.profiles),
+            implicit_factors(settings),
+            recipes[UNTOUCHED].items,
+            settings.seed,
+        )
+        weights = recipes[SHIPPED].weights(trial)
+        ours = {
+            name: Contender((recipe.scorer(trial, weights),)) for name, recipe in recipes.items()
+        }
+        yield question, models | ours

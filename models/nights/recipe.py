@@ -1,0 +1,81 @@
+"""The whole closed form, fitted to what is known at some time: how a past night is judged.
+
+- The recipe is what a version serves: factors of blocks, profiles and popularity, and a text map
+  for items that nobody has liked yet. Text vectors stay those of one encoder; all else is fitted
+  anew.
+- The night's weights are chosen on earlier nights alone.
+
+Trade-off: the language model isn't tuned again for each night, which would take minutes each.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from scipy import sparse
+
+from models.data.arrays import Factors
+from models.data.interactions import History
+from models.data.splits import Trial
+from models.evaluation.question import Scorer
+from models.factors.start import Algorithms, collaborative_start
+from models.factors.text_map import content_features, solve_text_map
+from models.network.towers import TwoTowers
+from models.nights.users import user_factors
+from models.nights.weights import choose_night_weights
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What a fit needs beside interactions.
+
+    `items` [n, w] and `profiles` [u, w] are the vectors of the items' texts and of the users'
+    profiles, `profile_texts` [u] those profiles, `columns` [n, c] the items' attributes, `factors`
+    the dimensions of all blocks together, `length` the newest positives of a user that count.
+    """
+
+    items: Factors
+    profiles: Factors
+    profile_texts: Sequence[str]
+    columns: sparse.csr_array
+    factors: int
+    length: int
+
+    def weights(self, trial: Trial) -> Algorithms:
+        """Choose the night's weights on what was known before the `trial`."""
+        return choose_night_weights(
+            trial.labelled_train,
+            trial.threshold,
+            content_features(self.items, self.columns),
+            self.profiles,
+            self.factors,
+            self.length,
+        ).algorithms
+
+    @torch.no_grad()
+    def scorer(self, trial: Trial, algorithms: Algorithms) -> Scorer:
+        """Fit to the trial's training part; the scorer asks at the trial's clock."""
+        content = content_features(self.items, self.columns)
+        start = collaborative_start(trial.train, content, self.profiles, self.factors, algorithms)
+        towers = TwoTowers(self.items.shape[1], start)
+        targets = np.hstack([start.ranking, start.history])
+        solved = solve_text_map(self.items, self.columns, targets, start.known)
+        towers.set_text_maps((solved.weights, solved.bias))
+        sums = torch.from_numpy((self.columns @ solved.attributes).astype(np.float32))
+        size = start.ranking.shape[1]
+        ranking, history = towers.item_factors(
+            torch.from_numpy(self.items), sums[:, :size], sums[:, size:], torch.zeros(len(sums)) > 0
+        )
+        rows = {profile: row for row, profile in enumerate(self.profile_texts)}
+
+        @torch.no_grad()
+        def score(histories: list[History], profiles: list[str]) -> Factors:
+            vectors = torch.from_numpy(self.profiles[[rows[profile] for profile in profiles]])
+            users = user_factors(
+                towers, vectors, history, histories, trial.threshold, self.length, trial.clock
+            )
+            found: Factors = (users @ ranking.T).numpy()
+            return found
+
+        return score
