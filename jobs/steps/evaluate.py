@@ -24,7 +24,7 @@ from jobs.questions.siblings import answers, siblings
 from jobs.questions.split import SHIPPED, VARIANTS, standings_of
 from jobs.reports.evaluation import terminal_table, write_evaluation
 from jobs.settings.model import Settings
-from jobs.warehouse.dataset import read_dataset
+from jobs.warehouse.dataset import Dataset, read_dataset
 from jobs.warehouse.delta import Warehouse
 from jobs.warehouse.tables import INTERACTIONS
 from models.data.splits import SPLITS
@@ -45,27 +45,17 @@ def run(
     It is `nights`, one of SPLITS or `all`; None: `nights` and `warm`. Raises InputError for an
     unknown split, a missing version, another threshold than its own, or nights without users.
     """
-    names = _names(split)
     settings, warehouse = context.settings, context.warehouse
+    names = _names(split)
     bundle = context.registry.candidate(model_version)
     _refuse_other_threshold(settings, bundle)
     with context.recorded("evaluate", model_version=bundle.version) as record:
         dataset = read_dataset(warehouse, bundle.manifest.tables)
         record.inputs |= dataset.versions
-        splits = {}
-        for name in names:
-            if name == NIGHTS:
-                found = standings_of_nights(settings, dataset, bundle)
-                if found is not None:
-                    splits[name] = found
-                    continue
-                if split == NIGHTS:
-                    raise InputError("split nights: nobody came back on any of the six nights")
-                _log.warning("split nights is left out: nobody came back on any of the six nights")
-                continue
-            alike = siblings(context.registry, bundle, name) if split == ALL else [bundle]
-            versions = [one for one in alike if answers(one.manifest, name)]
-            splits[name] = standings_of(settings, name, dataset, bundle, versions)
+        answered = {name: _standings(context, name, bundle, dataset, split) for name in names}
+        splits = {name: found for name, found in answered.items() if found is not None}
+        if not splits:
+            raise InputError("split nights: nobody came back on any of the six nights")
         record.rows |= {name: found["users"] for name, found in splits.items()}
         report = {
             "data": settings.data_name or _data_name(warehouse, dataset.versions),
@@ -78,6 +68,20 @@ def run(
         context.registry.log_metrics(bundle.version, _logged(own))
     text = "\n\n".join(terminal_table(name, found) for name, found in splits.items())
     return {**report, "report": str(page), "text": f"{text}\n\n{page}"}
+
+
+def _standings(
+    context: Context, name: str, bundle: Bundle, dataset: Dataset, asked: str | None
+) -> dict[str, Any] | None:
+    """Return the standings of one split; None where it has no night on which somebody came back."""
+    if name == NIGHTS:
+        found = standings_of_nights(context.settings, dataset, bundle)
+        if found is None:
+            _log.warning("split nights is left out: nobody came back on any of its six nights")
+        return found
+    alike = siblings(context.registry, bundle, name) if asked == ALL else [bundle]
+    versions = [one for one in alike if answers(one.manifest, name)]
+    return standings_of(context.settings, name, dataset, bundle, versions)
 
 
 def _names(split: str | None) -> list[str]:

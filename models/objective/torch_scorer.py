@@ -26,11 +26,20 @@ def apply_text_map(model: FinetunedModel, task: TrainingTask, known: Tensor) -> 
 
 
 class TorchScorer:
-    """Scores users with the state of a model at construction and the vectors in its bank."""
+    """Scores users with the state of a model at construction and the vectors in its bank.
+
+    Items in `without` [n] go without factors of their own. `clock` is the time of asking in
+    seconds, None for right after each user's newest interaction.
+    """
 
     @torch.no_grad()
     def __init__(
-        self, model: FinetunedModel, task: TrainingTask, history_length: int, without: Tensor
+        self,
+        model: FinetunedModel,
+        task: TrainingTask,
+        history_length: int,
+        without: Tensor,
+        clock: float | None = None,
     ) -> None:
         self._towers = model.towers
         self._vectors = model.bank.vectors
@@ -38,6 +47,7 @@ class TorchScorer:
         self._rows = profile_rows(task)
         self._threshold = task.threshold
         self._length = history_length
+        self._clock = clock
 
     @torch.no_grad()
     def __call__(self, histories: list[History], profiles: list[str]) -> Factors:
@@ -45,7 +55,13 @@ class TorchScorer:
         vectors = self._vectors
         rows = torch.tensor([self._rows[profile] for profile in profiles], device=vectors.device)
         users = user_factors(
-            self._towers, vectors[rows], self._history, histories, self._threshold, self._length
+            self._towers,
+            vectors[rows],
+            self._history,
+            histories,
+            self._threshold,
+            self._length,
+            self._clock,
         )
         scores: Factors = (users @ self._ranking.T).cpu().numpy()
         return scores

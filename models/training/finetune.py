@@ -170,7 +170,8 @@ def _closed_form(
     items = vectors[: model.bank.n_items]
     apply_text_map(model, task, towers.known)
     length = options.examples.history_length
-    scorer = TorchScorer(model, task, length, torch.zeros_like(model.withheld))
+    nothing = torch.zeros_like(model.withheld)
+    scorer = TorchScorer(model, task, length, nothing, split.tuning.clock)
     interest = fit_interest(ask(split.tuning, task.profiles), scorer, items, columns)
     final_train, factors = split.final.train, options.start.factors
     towers.set_own(closed_form_start(task, vectors, final_train, factors, algorithms))

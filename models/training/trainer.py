@@ -125,10 +125,10 @@ class NdcgTrainer(Trainer):
         model.eval()
         model.bank.renew()
         apply_text_map(model, self.task, model.towers.known & ~model.withheld)
-        ndcg = {}
+        length, ndcg = self.options.examples.history_length, {}
         for name, question in self.questions.items():
             without = model.withheld & (name == "texts_alone")
-            scorer = TorchScorer(model, self.task, self.options.examples.history_length, without)
+            scorer = TorchScorer(model, self.task, length, without, question.trial.clock)
             answer = judge(question, scorer) if len(question.users) else None
             ndcg[name] = 0.0 if answer is None else float(answer.ndcg().mean())
         model.train(was_training)
