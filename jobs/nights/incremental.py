@@ -22,7 +22,7 @@ Trade-off: the ids of the users to score pass through the driver.
 import datetime as dt
 import logging
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pyarrow as pa
 
@@ -80,9 +80,11 @@ def kept_lists(
 def _comparable_nights(warehouse: Warehouse, night: StagedNight) -> Iterator[StagedNight]:
     """Yield the staged nights before `night` that were made of the same things, newest first."""
     for earlier in sorted(staged_nights(warehouse), key=lambda one: one.run_date, reverse=True):
-        same = (earlier.model_version, earlier.k) == (night.model_version, night.k)
-        tables = earlier.inputs.keys() == night.inputs.keys()
-        if earlier.run_date < night.run_date and same and tables:
+        alike = (
+            replace(earlier, run_date=night.run_date, inputs=night.inputs) == night
+            and earlier.inputs.keys() == night.inputs.keys()
+        )
+        if earlier.run_date < night.run_date and alike:
             yield earlier
 
 

@@ -1,8 +1,8 @@
 """Nights: the dates that score stages, publish shows and rollback returns to.
 
 - A night is named YYYY-MM-DD; by default it is the day after the newest interaction.
-- What a staged night was made of (versions of model and tables, k) is in the metadata of the
-  commit that staged it, so that it always matches the rows.
+- What a staged night was made of (versions of model and tables, k, when users are asked) is in the
+  metadata of the commit that staged it, so that it always matches the rows.
 - The visible night is the one of the newest run of publish or rollback that succeeded.
 
 Trade-off: the metadata lives as long as Delta's log (30 days by default); a night that was staged
@@ -25,12 +25,16 @@ from models.errors import InputError
 
 @dataclass(frozen=True)
 class StagedNight:
-    """What a staged night was made of; `inputs` are the versions of the tables read."""
+    """What a staged night was made of.
+
+    `inputs` are the versions of the tables read, `asked` the setting of that name.
+    """
 
     run_date: dt.date
     model_version: str
     k: int
     inputs: dict[str, int]
+    asked: str = "night"
 
     def metadata(self) -> str:
         """Return the text that the staging commit carries."""

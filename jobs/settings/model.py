@@ -149,6 +149,12 @@ class Settings(  # the fields of the last class come first, those of `Settings` 
         ge=1,
         le=65536,
     )
+    asked: Literal["night", "last_visit"] = setting(
+        "night",
+        "When users are asked: on the night, days after their last visit, or right after that "
+        "visit, as for a mail that follows it.",
+        "score",
+    )
     incremental: bool = setting(
         True,
         "Whether users whose lists can't have changed keep those of an earlier night.",

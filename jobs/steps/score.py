@@ -48,7 +48,7 @@ def run(context: Context, run_date: str | None = None) -> dict[str, Any]:
         bundle = context.registry.champion()
         versions = _versions(warehouse)
         record.model_version, record.inputs = bundle.version, versions
-        night = StagedNight(date, bundle.version, settings.k, versions)
+        night = StagedNight(date, bundle.version, settings.k, versions, settings.asked)
         catalogue = read_catalogue(warehouse, versions[ITEMS])
         users, items = _count_users(warehouse, versions), len(catalogue.item_ids)
         with warehouse.lock(RECOMMENDATIONS_STAGED), tempfile.TemporaryDirectory() as scratch:
@@ -103,6 +103,13 @@ def _prepare(
     return encoded
 
 
+def _clock(asked: str, date: dt.date) -> float | None:
+    """Return the time of asking in seconds; None for right after each user's last visit."""
+    if asked == "last_visit":
+        return None
+    return dt.datetime.combine(date, dt.time(), dt.UTC).timestamp()
+
+
 def _plan(
     settings: Settings,
     session: SparkSession,
@@ -123,7 +130,7 @@ def _plan(
         k=settings.k,
         batch_users=settings.score_batch_users,
         block_items=block_items(settings.score_memory_mb, settings.score_batch_users),
-        clock=dt.datetime.combine(date, dt.time(), dt.UTC).timestamp(),
+        clock=_clock(settings.asked, date),
         threads=int(session.conf.get("spark.task.cpus", "1") or 1),
         device=device,
     )

@@ -40,7 +40,7 @@ _BYTES_PER_SCORE = 4
 class NightPlan:
     """What a worker needs to know; the same plan finds the same open sessions.
 
-    `clock` is the time, in seconds, for which the lists are made.
+    `clock` is the time of asking in seconds, None for right after each user's last visit.
     """
 
     bundle_folder: str
@@ -49,7 +49,7 @@ class NightPlan:
     k: int
     batch_users: int
     block_items: int
-    clock: float
+    clock: float | None
     threads: int
     device: str
 

@@ -93,7 +93,7 @@ class UserEncoder:
         self,
         bundle_folder: Path,
         night_folder: Path,
-        clock: float,
+        clock: float | None,
         threads: int,
         device: str = "cpu",
     ) -> None:

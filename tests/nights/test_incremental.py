@@ -213,7 +213,7 @@ def test_another_title_costs_those_who_may_read_it_and_another_text_nobody(
     assert in_both_ways(copy, "2026-01-07")["users_scored"] == len(seen) < 61
 
 
-@pytest.mark.parametrize("what", ["items", "k", "model", "past", "feed"])
+@pytest.mark.parametrize("what", ["items", "k", "asked", "model", "past", "feed"])
 def test_everybody_is_scored_where_lists_can_change_for_all(
     copy: Settings, spark: SparkSession, what: str
 ) -> None:
@@ -224,6 +224,8 @@ def test_everybody_is_scored_where_lists_can_change_for_all(
         change(spark, settings, ITEMS, [{**row, "available": False} for row in there])
     elif what == "k":
         settings = settings.model_copy(update={"k": 3})
+    elif what == "asked":
+        settings = settings.model_copy(update={"asked": "last_visit"})
     elif what == "model":
         known = sorted(items(settings))[:250]
         toy_version.champion(settings, known, seed=1)

@@ -36,6 +36,7 @@ from models.serving.text_vectors import TextVectors
 from models.serving.user_encoder import NIGHT_ITEM_FACTORS, UserEncoder, build_night
 
 NIGHT = "2026-01-05"
+CLOCK = dt.datetime.fromisoformat(f"{NIGHT}T00:00:00+00:00").timestamp()
 ODD = "o'dd\n\"😀"
 OLD = dt.datetime(1998, 1, 1, tzinfo=dt.UTC)
 
@@ -89,7 +90,9 @@ def staged(settings: Settings, run_date: str = NIGHT) -> Lists:
     return {user: sorted(rows, key=lambda row: row["rank"]) for user, rows in found.items()}
 
 
-def by_brute_force(settings: Settings, folder: Path, k: int) -> tuple[Lists, dict[str, set[str]]]:
+def by_brute_force(
+    settings: Settings, folder: Path, k: int, clock: float | None
+) -> tuple[Lists, dict[str, set[str]]]:
     """Return each user's list and seen items in float64 numpy, from the tables, without Spark."""
     warehouse = Warehouse(settings.warehouse)
     catalogue = read_catalogue(warehouse, warehouse.version(ITEMS))
@@ -103,7 +106,6 @@ def by_brute_force(settings: Settings, folder: Path, k: int) -> tuple[Lists, dic
     bundle = champion_of(settings)
     vectors = TextVectors(bundle.encoder, 1).encode(item_texts(catalogue))
     build_night(bundle, catalogue, vectors, folder, 1)
-    clock = dt.datetime.fromisoformat(f"{NIGHT}T00:00:00+00:00").timestamp()
     tower = UserEncoder(bundle.folder, folder, clock, 1)
     items = np.load(folder / NIGHT_ITEM_FACTORS).astype(np.float64)
     lists: Lists = {}
@@ -135,7 +137,7 @@ def assert_equal_lists(found: Lists, expected: Lists) -> None:
 def test_every_list_equals_an_independent_brute_force(
     champion: Settings, night: dict[str, Any], tmp_path: Path
 ) -> None:
-    expected, seen = by_brute_force(champion, tmp_path, 10)
+    expected, seen = by_brute_force(champion, tmp_path, 10, CLOCK)
     found = staged(champion)
     assert_equal_lists(found, expected)
     for user, rows in found.items():
@@ -143,6 +145,16 @@ def test_every_list_equals_an_independent_brute_force(
         assert len(rows) == (3 if user == "glutton" else 10)
     assert night["users"] == len(expected) == 63
     assert night["rows"] == sum(map(len, expected.values())) == 623
+
+
+def test_users_may_be_asked_right_after_their_last_visit(
+    champion: Settings, night: dict[str, Any], tmp_path: Path
+) -> None:
+    settings = copied(champion, tmp_path, asked="last_visit")
+    score.run(Context.of(settings), NIGHT)
+    expected, _ = by_brute_force(settings, tmp_path / "night", 10, None)
+    assert_equal_lists(staged(settings), expected)
+    assert staged(settings) != staged(champion)
 
 
 def test_odd_users_and_reasons(champion: Settings, night: dict[str, Any]) -> None:

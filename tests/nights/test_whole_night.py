@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import toy_version
 from pyspark.sql import SparkSession
-from test_score import NIGHT, assert_equal_lists, by_brute_force, staged
+from test_score import CLOCK, NIGHT, assert_equal_lists, by_brute_force, staged
 
 from jobs.context import Context
 from jobs.settings.model import Settings
@@ -28,7 +28,7 @@ def test_everybody_gets_k_unseen_items_as_brute_force_finds_them(
     toy_version.champion(settings, list(ids))
     score.run(Context.of(settings), NIGHT)
     published = publish.run(Context.of(settings), NIGHT)
-    expected, seen = by_brute_force(settings, tmp_path / "night", K)
+    expected, seen = by_brute_force(settings, tmp_path / "night", K, CLOCK)
     found = staged(settings)
     assert len(found) == 943
     assert all(len(rows) == K for rows in found.values())
