@@ -23,7 +23,9 @@ from scipy import sparse
 from models.data.arrays import Factors, Mask, Numbers, Rows
 from models.data.interactions import Interactions
 from models.data.nights import night
+from models.data.splits import Trial
 from models.evaluation.bootstrap import bootstrap_interval
+from models.evaluation.question import seen_and_found
 from models.factors.start import Algorithms
 from models.nights.past_nights import PastNight, past_night
 
@@ -41,27 +43,33 @@ _log = logging.getLogger("nightrank.train")
 class NightChoice:
     """The algorithms that a night weighs by, and what they were chosen on.
 
-    `users` who came back in the past nights, each counted once; NDCG@10 of the `default` weights
-    and of the `chosen` ones, in nights that the choice didn't see; the `gain` as (low, mean, high).
+    `users` who came back in the past nights, each counted once; where they were enough to tell,
+    the NDCG@10 of the `default` weights and of the `chosen` ones, in nights that the choice didn't
+    see, and the `gain` as (low, mean, high).
     """
 
     algorithms: Algorithms
     users: int = 0
     default: float = 0.0
     chosen: float = 0.0
-    gain: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    gain: tuple[float, float, float] | None = None
 
     def metrics(self) -> dict[str, float]:
         """Return the figures by name, as a version keeps them."""
+        always = {
+            "night_users": self.users,
+            "recent_half_life_days": self.algorithms.recent.half_life_days,
+        }
+        if self.gain is None:
+            return always
         low, mean, high = self.gain
         return {
-            "night_users": self.users,
+            **always,
             "night_ndcg_default_weights": self.default,
             "night_ndcg_chosen_weights": self.chosen,
             "night_gain_low": low,
             "night_gain": mean,
             "night_gain_high": high,
-            "recent_half_life_days": self.algorithms.recent.half_life_days,
         }
 
 
@@ -81,24 +89,34 @@ def choose_night_weights(
     """
     default = Algorithms()
     ends = (*CUTS[1:], 1.0)
+    trials = [night(labelled, threshold, cut, end) for cut, end in zip(CUTS, ends, strict=True)]
+    back = len(np.unique(np.concatenate([_came_back(trial) for trial in trials])))
+    if back < LEAST_USERS:
+        _log.info("weights of the night: default, since only %d users came back", back)
+        return NightChoice(default, users=back)
     found = [
         past_night(trial, content, profiles, factors, length, default, HALF_LIVES)
-        for trial in (
-            night(labelled, threshold, cut, end) for cut, end in zip(CUTS, ends, strict=True)
-        )
+        for trial in trials
     ]
     choice = choose([one for one in found if one is not None], default)
+    low, _, high = choice.gain or (0.0, 0.0, 0.0)
     _log.info(
         "weights of the night: %d users came back, NDCG@10 %.4f by default, %.4f chosen, gain "
         "[%.4f, %.4f]: %s",
         choice.users,
         choice.default,
         choice.chosen,
-        choice.gain[0],
-        choice.gain[2],
+        low,
+        high,
         "default" if choice.algorithms == default else "chosen",
     )
     return choice
+
+
+def _came_back(trial: Trial) -> Rows:
+    """Return the users who liked something new in a night."""
+    _, found = seen_and_found(trial)
+    return np.flatnonzero(found.sum(axis=1) > 0)
 
 
 def choose(nights: Sequence[PastNight], default: Algorithms) -> NightChoice:
