@@ -4,7 +4,7 @@
   asked with the days that have really passed; the next 6 % of the positives are true.
 - A version's recipe is fitted anew at each cut, to what was known then, with three kinds of text
   vectors: none, those of the untouched language model, and the shipped ones.
-- Baselines are fitted anew too, and chosen on the night before.
+- Baselines are fitted anew too, with what was chosen for them on the night before the first.
 
 Trade-off: the language model is that of the version. It was tuned on later interactions than those
 of the first nights, unless the version was trained for this split; the report says so.
@@ -19,9 +19,8 @@ import numpy as np
 from jobs.questions.split import SHIPPED, implicit_factors
 from jobs.settings.model import Settings
 from jobs.warehouse.dataset import Dataset
-from models.baselines.choice import baselines
+from models.baselines.choice import choose_collaborative, collaborative
 from models.data.nights import night
-from models.data.splits import Split
 from models.data.texts import item_texts
 from models.evaluation.contender import Contender
 from models.evaluation.question import ask
@@ -90,20 +89,15 @@ def _asked(
     interactions, threshold = dataset.interactions, settings.positive_threshold
     if not len(interactions.positives(threshold)):
         return
+    earlier = night(interactions, threshold, CUTS[0] - WIDTH, CUTS[0])
+    chosen = choose_collaborative(earlier.train, ask(earlier, dataset.profiles))
     for cut in CUTS:
         trial = night(interactions, threshold, cut, cut + WIDTH)
         question = ask(trial, dataset.profiles)
         if len(question.users) == 0 or len(trial.train) == 0:
             continue
         LOGGER.info("nights: %d users came back after %.0f %%", len(question.users), 100 * cut)
-        earlier = night(interactions, threshold, cut - WIDTH, cut)
-        models = baselines(
-            Split(NIGHTS, earlier, trial),
-            ask(earlier, dataset.profiles),
-            implicit_factors(settings),
-            recipes[UNTOUCHED].items,
-            settings.seed,
-        )
+        models = collaborative(trial.train, trial.clock, chosen, implicit_factors(settings))
         weights = recipes[SHIPPED].weights(trial)
         ours = {
             name: Contender((recipe.scorer(trial, weights),)) for name, recipe in recipes.items()

@@ -11,6 +11,9 @@ doubts their defaults.
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
 
 from models.baselines.ease import PENALTIES, TRANSITION_SHARES, ClosedForm, Ease, transitions
 from models.baselines.factorisation import RIDGE_PENALTIES, FoldedIn, text_ridge
@@ -19,11 +22,20 @@ from models.data.arrays import Factors
 from models.data.interactions import Interactions
 from models.data.splits import Split
 from models.evaluation.contender import Contender
-from models.evaluation.question import Question, choose
+from models.evaluation.question import Question, Scorer, choose, judge
 
 RECENT_DAYS = (3, 7, 30)
 
 Factorise = Callable[[Interactions], Factors]
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """What the collaborative baselines are fitted with."""
+
+    penalty: float
+    faded_penalty: float
+    transition_share: float
 
 
 def baselines(
@@ -39,43 +51,53 @@ def baselines(
     `text_vectors` [n, w] or it, the ridge regression.
     """
     if split.name != "cold_item":
-        return _collaborative(split, tuning, factorise)
+        chosen = choose_collaborative(split.fit, tuning)
+        return collaborative(split.train, split.final.clock, chosen, factorise)
     found = {"random": Contender((random_order(split.train.n_items, seed),))}
     if factorise is not None and text_vectors is not None:
         found["ridge"] = _ridge(split, tuning, factorise, text_vectors)
     return found
 
 
-def _collaborative(
-    split: Split, tuning: Question, factorise: Factorise | None
-) -> dict[str, Contender]:
-    to_tune = {penalty: Ease(split.fit, penalty) for penalty in PENALTIES}
-    flat = choose(tuning, ((penalty, ease.score) for penalty, ease in to_tune.items()))
-    faded = choose(tuning, ((penalty, ease.score_faded) for penalty, ease in to_tune.items()))
-    followed = transitions(split.fit)
+def choose_collaborative(fit: Interactions, tuning: Question) -> Chosen:
+    """Choose on the `tuning` question, of models that learned from the positives `fit`."""
+
+    def ndcg(score: Scorer) -> float:
+        return float(judge(tuning, score).ndcg().mean()) if len(tuning.users) else 0.0
+
+    # one matrix at a time: each has the size of the known items squared
+    found = [
+        (ndcg(ease.score), ndcg(ease.score_faded))
+        for ease in (Ease(fit, penalty) for penalty in PENALTIES)
+    ]
+    flat, faded = (PENALTIES[int(np.argmax(figures))] for figures in zip(*found, strict=True))
+    ease, followed = Ease(fit, flat), transitions(fit)
     share = choose(
         tuning,
-        ((share, ClosedForm(to_tune[flat], followed, share).score) for share in TRANSITION_SHARES),
+        ((share, ClosedForm(ease, followed, share).score) for share in TRANSITION_SHARES),
     )
-    ease = Ease(split.train, flat)
-    fading = ease if faded == flat else Ease(split.train, faded)
-    closed_form = ClosedForm(ease, transitions(split.train), share)
-    found = {
-        "popularity": Contender((popularity(split.train),)),
-        **{
-            f"popularity_{days}d": Contender(
-                (recent_popularity(split.train, split.final.clock, days),)
-            )
-            for days in RECENT_DAYS
-        },
-        "ease": Contender((ease.score,), {"penalty": flat}),
-        "ease_faded": Contender((fading.score_faded,), {"penalty": faded}),
-        "closed_form": Contender(
-            (closed_form.score,), {"penalty": flat, "transition_share": share}
-        ),
+    return Chosen(flat, faded, share)
+
+
+def collaborative(
+    train: Interactions, clock: float | None, chosen: Chosen, factorise: Factorise | None
+) -> dict[str, Contender]:
+    """Return the baselines that rank by what users and others liked, asked at `clock`."""
+    ease = Ease(train, chosen.penalty)
+    same = chosen.faded_penalty == chosen.penalty
+    fading = ease if same else Ease(train, chosen.faded_penalty)
+    closed_form = ClosedForm(ease, transitions(train), chosen.transition_share)
+    of_both = {"penalty": chosen.penalty, "transition_share": chosen.transition_share}
+    found = {"popularity": Contender((popularity(train),))}
+    for days in RECENT_DAYS:
+        found[f"popularity_{days}d"] = Contender((recent_popularity(train, clock, days),))
+    found |= {
+        "ease": Contender((ease.score,), {"penalty": chosen.penalty}),
+        "ease_faded": Contender((fading.score_faded,), {"penalty": chosen.faded_penalty}),
+        "closed_form": Contender((closed_form.score,), of_both),
     }
     if factorise is not None:
-        found["als"] = Contender((FoldedIn(factorise(split.train)).score,))
+        found["als"] = Contender((FoldedIn(factorise(train)).score,))
     return found
 
 

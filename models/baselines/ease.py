@@ -1,8 +1,7 @@
 """EASE and the closed form that adds time to it.
 
 - EASE as `models.factors.ease` solves it, in double precision and without content. With fewer
-  users than items the scores are taken through the users, without the item-to-item matrix, so that
-  the candidates for the penalty can stand in memory side by side.
+  users than items the scores are taken through the users, without the item-to-item matrix.
 - Closed form: EASE's scores of a history that fades, .3 + .5^(age / 10), plus those of forward
   transitions (what others had within 7 positives after an item, from items that fade as
   .5^(age / 2)), both standardised for each user.
@@ -36,9 +35,12 @@ class Ease:
     """EASE, fitted at construction on training positives with a ridge penalty above 0."""
 
     def __init__(self, train: Interactions, penalty: float) -> None:
-        matrix = user_item_matrix(train)
+        whole = user_item_matrix(train)
+        # whoever and whatever has no positive adds rows and columns of zeros
+        self._known = np.flatnonzero(whole.sum(axis=0))
+        matrix = sparse.csr_array(whole[np.unique(train.user)][:, self._known])
         self._n_items = train.n_items
-        self._over_users = train.n_users < train.n_items
+        self._over_users = matrix.shape[0] < matrix.shape[1]
         if self._over_users:
             gram = (matrix @ matrix.T).toarray()
             self._matrix = matrix
@@ -49,6 +51,11 @@ class Ease:
 
     def apply(self, histories: sparse.csr_array) -> Numbers:
         """Return the scores [u, n] of weighted histories [u, n]."""
+        scores = np.zeros(histories.shape)
+        scores[:, self._known] = self._of_known(sparse.csr_array(histories[:, self._known]))
+        return scores
+
+    def _of_known(self, histories: sparse.csr_array) -> Numbers:
         if not self._over_users:
             return np.asarray(histories @ self._weights)
         dense = histories.toarray()

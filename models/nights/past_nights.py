@@ -85,7 +85,7 @@ def past_night(
     users = _sample(np.flatnonzero(truth.sum(axis=1) > 0))
     if len(users) == 0 or len(ranked) == 0 or trial.clock is None:
         return None
-    positives = _numbered(trial.train, ranked)
+    positives = numbered(trial.train, ranked)
     start = collaborative_start(
         positives, sparse.csr_array(content[ranked]), profiles, factors, algorithms
     )
@@ -122,7 +122,7 @@ def _sample(users: Rows) -> Rows:
     return np.sort(np.random.default_rng(0).choice(users, MOST_USERS, replace=False))
 
 
-def _numbered(interactions: Interactions, items: Rows) -> Interactions:
+def numbered(interactions: Interactions, items: Rows) -> Interactions:
     """Return the interactions with their items numbered as in `items`, ascending."""
     return replace(interactions, item=np.searchsorted(items, interactions.item), n_items=len(items))
 

@@ -9,19 +9,20 @@ Trade-off: the language model isn't tuned again for each night, which would take
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from scipy import sparse
 
-from models.data.arrays import Factors
+from models.data.arrays import Factors, Rows
 from models.data.interactions import History
 from models.data.splits import Trial
 from models.evaluation.question import Scorer
-from models.factors.start import Algorithms, collaborative_start
+from models.factors.start import Algorithms, Start, collaborative_start
 from models.factors.text_map import content_features, solve_text_map
 from models.network.towers import TwoTowers
+from models.nights.past_nights import numbered
 from models.nights.users import user_factors
 from models.nights.weights import choose_night_weights
 
@@ -56,8 +57,7 @@ class Recipe:
     @torch.no_grad()
     def scorer(self, trial: Trial, algorithms: Algorithms) -> Scorer:
         """Fit to the trial's training part; the scorer asks at the trial's clock."""
-        content = content_features(self.items, self.columns)
-        start = collaborative_start(trial.train, content, self.profiles, self.factors, algorithms)
+        start = self._start(trial, algorithms)
         towers = TwoTowers(self.items.shape[1], start)
         targets = np.hstack([start.ranking, start.history])
         solved = solve_text_map(self.items, self.columns, targets, start.known)
@@ -79,3 +79,30 @@ class Recipe:
             return found
 
         return score
+
+    def _start(self, trial: Trial, algorithms: Algorithms) -> Start:
+        """Fit all blocks to the items that anybody had liked, and leave the others zeros."""
+        known = np.unique(trial.train.item)
+        content = content_features(self.items, self.columns)
+        start = collaborative_start(
+            numbered(trial.train, known),
+            sparse.csr_array(content[known]),
+            self.profiles,
+            self.factors,
+            algorithms,
+        )
+        liked = np.zeros(len(self.items), dtype=np.bool_)
+        liked[known] = True
+        return replace(
+            start,
+            ranking=_at(start.ranking, known, len(liked)),
+            history=_at(start.history, known, len(liked)),
+            known=liked,
+        )
+
+
+def _at(factors: Factors, rows: Rows, n_items: int) -> Factors:
+    """Return `factors` [m, d] at `rows` [m] of an array [n, d] of zeros."""
+    found = np.zeros((n_items, factors.shape[1]), dtype=factors.dtype)
+    found[rows] = factors
+    return found
