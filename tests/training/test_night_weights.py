@@ -109,6 +109,7 @@ def test_what_a_user_has_is_not_ranked_whatever_its_value() -> None:
 def test_a_fashion_is_learned() -> None:
     choice = chosen(fashion())
     assert choice.users == USERS
+    assert choice.gain is not None
     assert choice.gain[0] > 0
     assert choice.chosen > choice.default
     assert choice.algorithms != Algorithms()

@@ -1,0 +1,82 @@
+"""A recipe fitted to the past of a night: it ranks as past nights do, and new items by text."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from scipy import sparse
+from test_night_weights import FACTORS, ITEMS, USERS, fashion, profiles
+
+from models.data.nights import night
+from models.data.splits import Trial
+from models.evaluation.contender import Contender
+from models.evaluation.question import ask, judge
+from models.factors.start import Algorithms
+from models.factors.text_map import content_features
+from models.nights.past_nights import past_night
+from models.nights.recipe import Recipe
+from models.nights.standings import night_standings
+
+pytestmark = pytest.mark.training
+
+TEXTS = np.random.default_rng(1).standard_normal((ITEMS, 4)).astype(np.float32)
+NO_ATTRIBUTES = sparse.csr_array((ITEMS, 0), dtype=np.float32)
+NAMES = [f"profile {user}" for user in range(USERS)]
+RECIPE = Recipe(TEXTS, profiles(), NAMES, NO_ATTRIBUTES, FACTORS, 20)
+
+
+def a_night() -> Trial:
+    return night(fashion(), 4.0, 0.6, 0.7)
+
+
+def test_known_items_rank_as_in_a_past_night() -> None:
+    trial = a_night()
+    known = np.unique(trial.train.item)
+    trial = replace(
+        trial, truth=trial.truth.take(np.isin(trial.truth.item, known)), candidates=known
+    )
+    content = content_features(TEXTS, NO_ATTRIBUTES)
+    past = past_night(trial, content, profiles(), FACTORS, 20, Algorithms(), (14.0,))
+    question = ask(trial, NAMES)
+    answer = judge(question, RECIPE.scorer(trial, Algorithms()))
+    assert past is not None
+    assert past.users.tolist() == question.users.tolist()
+    np.testing.assert_allclose(answer.ndcg(), past.ndcg(Algorithms()), atol=1e-6)
+
+
+def test_an_item_that_nobody_had_liked_is_ranked_by_its_text() -> None:
+    trial = a_night()
+    new = np.setdiff1d(np.arange(ITEMS), trial.train.item)
+    question = ask(trial, NAMES)
+    scores = RECIPE.scorer(trial, Algorithms())(question.histories, question.profiles)
+    silent = replace(RECIPE, items=np.zeros_like(TEXTS)).scorer(trial, Algorithms())
+    without = silent(question.histories, question.profiles)
+    assert len(new) > 2
+    assert scores.shape == (len(question.users), ITEMS)
+    assert (np.ptp(scores[:, new], axis=1) > 1e-4).all()
+    assert (np.ptp(without[:, new], axis=1) < 1e-4).all()
+
+
+def test_weights_are_chosen_on_what_was_known_alone() -> None:
+    trial = a_night()
+    later = replace(trial, truth=trial.truth.take(np.arange(3)), labelled=trial.labelled)
+    assert RECIPE.weights(trial) == RECIPE.weights(later)
+    assert RECIPE.weights(trial) != Algorithms()
+
+
+def test_users_of_many_nights_are_drawn_with_all_of_them() -> None:
+    nights = [night(fashion(), 4.0, cut, cut + 0.1) for cut in (0.5, 0.6, 0.7)]
+    asked = [
+        (ask(one, NAMES), {"shipped": Contender((RECIPE.scorer(one, Algorithms()),))})
+        for one in nights
+    ]
+    found = night_standings(asked, "shipped", None, 500)
+    each = [night["ndcg@10"]["shipped"] for night in found["nights"]]
+    users = [night["users"] for night in found["nights"]]
+    low, mean, high = found["intervals"]["shipped"]
+    assert found["users"] == len(np.unique(np.concatenate([q.users for q, _ in asked])))
+    assert mean == pytest.approx(np.average(each, weights=users))
+    assert found["models"]["shipped"]["ndcg@10"] == pytest.approx(mean)
+    assert low < mean < high
+    with pytest.raises(ValueError, match="no nights"):
+        night_standings([], "shipped", None, 500)
