@@ -58,7 +58,7 @@ def dags_test(environment: dict[str, str], dag: str, conf: dict[str, Any]) -> No
     """Run `airflow dags test` as people do; fail with the end of its log."""
     done = subprocess.run(
         ["bash", "scripts/airflow.sh", "dags", "test", dag, "--conf", json.dumps(conf)],
-        cwd=PROJECT, env=environment, capture_output=True, text=True, check=False, timeout=800,
+        cwd=PROJECT, env=environment, capture_output=True, text=True, check=False, timeout=1500,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
 
@@ -69,7 +69,7 @@ def nights(warehouse: Path) -> set[str]:
     return set(map(str, table["run_date"].to_pylist()))
 
 
-@pytest.mark.timeout(1200)
+@pytest.mark.timeout(2400)
 def test_both_dags_end_in_success_by_dags_test(tmp_path: Path, movielens_folder: Path) -> None:
     warehouse = tmp_path / "warehouse"
     environment = surroundings(tmp_path, warehouse, movielens_folder)
