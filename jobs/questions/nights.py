@@ -7,11 +7,12 @@
 - Baselines are fitted anew too, with what was chosen for them on the night before the first.
 
 Trade-off: the language model is that of the version. It was tuned on later interactions than those
-of the first nights, unless the version was trained for this split; the report says so.
+of the first nights; the report says so.
 """
 
 import logging
 from collections.abc import Iterator
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -48,38 +49,33 @@ def standings_of_nights(
     first = next(asked, None)
     if first is None:
         return None
-
-    def every() -> Iterator[AskedNight]:
-        yield first
-        yield from asked
-
     found = night_standings(
-        every(), SHIPPED, recipes[UNTOUCHED].items, settings.bootstrap_resamples
+        chain([first], asked), SHIPPED, recipes[UNTOUCHED].items, settings.bootstrap_resamples
     )
     return {**found, "versions": [bundle.version], "tuned_on": bundle.manifest.split}
 
 
 def _recipes(dataset: Dataset, bundle: Bundle) -> dict[str, Recipe]:
     texts, profiles = item_texts(dataset.catalogue), list(dataset.profiles)
-    shipped = TextVectors(bundle.encoder, usable_cores()).encode
+    distinct, rows = np.unique(np.array(profiles, dtype=object), return_inverse=True)
+    columns = attribute_columns(bundle, dataset.catalogue)
     untouched = stored_vectors(bundle, PRETRAINED_VECTORS)
     width = untouched(texts[:1]).shape[1]
-    found = {}
-    for name, encode in (
-        (NO_TEXT, lambda some: np.zeros((len(some), width), dtype=np.float32)),
-        (UNTOUCHED, untouched),
-        (SHIPPED, shipped),
-    ):
-        distinct, rows = np.unique(np.array(profiles, dtype=object), return_inverse=True)
-        found[name] = Recipe(
+    return {
+        name: Recipe(
             items=encode(texts),
             profiles=encode(distinct.tolist())[rows],
             profile_texts=profiles,
-            columns=attribute_columns(bundle, dataset.catalogue),
+            columns=columns,
             factors=bundle.manifest.settings.factors,
             length=bundle.manifest.history_length,
         )
-    return found
+        for name, encode in (
+            (NO_TEXT, lambda some: np.zeros((len(some), width), dtype=np.float32)),
+            (UNTOUCHED, untouched),
+            (SHIPPED, TextVectors(bundle.encoder, usable_cores()).encode),
+        )
+    }
 
 
 def _asked(

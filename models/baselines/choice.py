@@ -22,7 +22,7 @@ from models.data.arrays import Factors
 from models.data.interactions import Interactions
 from models.data.splits import Split
 from models.evaluation.contender import Contender
-from models.evaluation.question import Question, Scorer, choose, judge
+from models.evaluation.question import Question, choose, mean_ndcg
 
 RECENT_DAYS = (3, 7, 30)
 
@@ -61,13 +61,9 @@ def baselines(
 
 def choose_collaborative(fit: Interactions, tuning: Question) -> Chosen:
     """Choose on the `tuning` question, of models that learned from the positives `fit`."""
-
-    def ndcg(score: Scorer) -> float:
-        return float(judge(tuning, score).ndcg().mean()) if len(tuning.users) else 0.0
-
     # one matrix at a time: each has the size of the known items squared
     found = [
-        (ndcg(ease.score), ndcg(ease.score_faded))
+        (mean_ndcg(tuning, ease.score), mean_ndcg(tuning, ease.score_faded))
         for ease in (Ease(fit, penalty) for penalty in PENALTIES)
     ]
     flat, faded = (PENALTIES[int(np.argmax(figures))] for figures in zip(*found, strict=True))

@@ -148,12 +148,17 @@ def choose(question: Question, options: Iterable[tuple[Option, Scorer]]) -> Opti
     """
     best, best_ndcg = None, -1.0
     for option, score in options:
-        ndcg = float(judge(question, score).ndcg().mean()) if len(question.users) else 0.0
+        ndcg = mean_ndcg(question, score)
         if best is None or ndcg > best_ndcg:
             best, best_ndcg = option, ndcg
     if best is None:
         raise ValueError("no options to choose from")
     return best
+
+
+def mean_ndcg(question: Question, score: Scorer) -> float:
+    """Return a scorer's mean NDCG@10; 0 where nobody is asked."""
+    return float(judge(question, score).ndcg().mean()) if len(question.users) else 0.0
 
 
 def labelled_pairs(question: Question) -> tuple[Interactions, Rows]:

@@ -19,12 +19,14 @@ from dataclasses import dataclass
 from typing import Self, cast
 
 import torch
+from scipy import sparse
 from torch import Tensor, nn
 
 from models.data.arrays import Factors
 from models.factors.blocks import HistoryWeights
 from models.factors.popularity import Popularity
 from models.factors.start import Start
+from models.factors.text_map import TextMap, solve_text_map
 
 
 class ItemTower(nn.Module):
@@ -211,12 +213,19 @@ class TwoTowers(nn.Module):
         ):
             buffer.copy_(torch.from_numpy(values))
 
-    def set_text_maps(self, maps: "tuple[Factors, Factors]") -> None:
-        """Replace the maps from text: weights [w, d + h] and biases [d + h]."""
-        weights, bias = (torch.from_numpy(array) for array in maps)
+    def fit_text_maps(self, vectors: Factors, columns: sparse.csr_array, known: Tensor) -> TextMap:
+        """Fit the maps from text to the own factors of the `known` items [n], and keep them.
+
+        `vectors` [n, w] are those of the items' texts, `columns` [n, c] their attributes; what
+        attributes add stays with the caller.
+        """
+        targets = torch.cat([self.own_ranking, self.own_history], dim=1).cpu().numpy()
+        solved = solve_text_map(vectors, columns, targets, known.cpu().numpy())
+        weights, bias = torch.from_numpy(solved.weights), torch.from_numpy(solved.bias)
         size = self.own_ranking.shape[1]
         with torch.no_grad():
             self.items.ranking.weight.copy_(weights[:, :size].T)
             self.items.history.weight.copy_(weights[:, size:].T)
             self.items.ranking.bias.copy_(bias[:size])
             self.items.history.bias.copy_(bias[size:])
+        return solved

@@ -10,20 +10,20 @@ Trade-off: the language model isn't tuned again for each night, which would take
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 import torch
 from scipy import sparse
 
 from models.data.arrays import Factors, Rows
-from models.data.interactions import History
 from models.data.splits import Trial
 from models.evaluation.question import Scorer
 from models.factors.start import Algorithms, Start, collaborative_start
-from models.factors.text_map import content_features, solve_text_map
+from models.factors.text_map import content_features
 from models.network.towers import TwoTowers
 from models.nights.past_nights import numbered
-from models.nights.users import user_factors
+from models.nights.users import TowerScorer
 from models.nights.weights import choose_night_weights
 
 
@@ -48,7 +48,7 @@ class Recipe:
         return choose_night_weights(
             trial.labelled_train,
             trial.threshold,
-            content_features(self.items, self.columns),
+            self._content,
             self.profiles,
             self.factors,
             self.length,
@@ -59,34 +59,37 @@ class Recipe:
         """Fit to the trial's training part; the scorer asks at the trial's clock."""
         start = self._start(trial, algorithms)
         towers = TwoTowers(self.items.shape[1], start)
-        targets = np.hstack([start.ranking, start.history])
-        solved = solve_text_map(self.items, self.columns, targets, start.known)
-        towers.set_text_maps((solved.weights, solved.bias))
+        solved = towers.fit_text_maps(self.items, self.columns, towers.known)
         sums = torch.from_numpy((self.columns @ solved.attributes).astype(np.float32))
         size = start.ranking.shape[1]
         ranking, history = towers.item_factors(
-            torch.from_numpy(self.items), sums[:, :size], sums[:, size:], torch.zeros(len(sums)) > 0
+            torch.from_numpy(self.items),
+            sums[:, :size],
+            sums[:, size:],
+            without=torch.zeros(len(sums), dtype=torch.bool),
         )
-        rows = {profile: row for row, profile in enumerate(self.profile_texts)}
+        return TowerScorer(
+            towers=towers,
+            ranking=ranking,
+            history=history,
+            vectors=torch.from_numpy(self.profiles),
+            rows={profile: row for row, profile in enumerate(self.profile_texts)},
+            threshold=trial.threshold,
+            length=self.length,
+            clock=trial.clock,
+        )
 
-        @torch.no_grad()
-        def score(histories: list[History], profiles: list[str]) -> Factors:
-            vectors = torch.from_numpy(self.profiles[[rows[profile] for profile in profiles]])
-            users = user_factors(
-                towers, vectors, history, histories, trial.threshold, self.length, trial.clock
-            )
-            found: Factors = (users @ ranking.T).numpy()
-            return found
-
-        return score
+    @cached_property
+    def _content(self) -> sparse.csr_array:
+        """The items' text and attribute features [n, w + c]."""
+        return content_features(self.items, self.columns)
 
     def _start(self, trial: Trial, algorithms: Algorithms) -> Start:
         """Fit all blocks to the items that anybody had liked, and leave the others zeros."""
         known = np.unique(trial.train.item)
-        content = content_features(self.items, self.columns)
         start = collaborative_start(
             numbered(trial.train, known),
-            sparse.csr_array(content[known]),
+            sparse.csr_array(self._content[known]),
             self.profiles,
             self.factors,
             algorithms,

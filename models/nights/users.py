@@ -1,11 +1,50 @@
-"""The factors of users who are asked at some time, in torch."""
+"""Users who are asked at some time, in torch: their factors, and their scores of all items."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from models.data.arrays import Factors
 from models.data.interactions import History
 from models.data.matrices import idle_days, pad_histories
 from models.network.towers import TwoTowers
+
+
+@dataclass(frozen=True)
+class TowerScorer:
+    """Scores users by the towers and the `ranking` [n, d] and `history` factors [n, h] of items.
+
+    `vectors` hold those of the profiles, each in the row that `rows` names; the newest `length`
+    positives count. `clock` is the time of asking in seconds, None for right after each user's
+    newest interaction.
+    """
+
+    towers: TwoTowers
+    ranking: Tensor
+    history: Tensor
+    vectors: Tensor
+    rows: Mapping[str, int]
+    threshold: float
+    length: int
+    clock: float | None
+
+    @torch.no_grad()
+    def __call__(self, histories: list[History], profiles: list[str]) -> Factors:
+        """Return scores [u, n]."""
+        rows = [self.rows[profile] for profile in profiles]
+        users = user_factors(
+            self.towers,
+            self.vectors[torch.tensor(rows, device=self.vectors.device)],
+            self.history,
+            histories,
+            self.threshold,
+            self.length,
+            self.clock,
+        )
+        scores: Factors = (users @ self.ranking.T).cpu().numpy()
+        return scores
 
 
 def user_factors(

@@ -37,7 +37,7 @@ from models.objective.bank import FinetunedModel
 from models.objective.preparation import begin_at_ridge, closed_form_start, night_choice
 from models.objective.pseudo_labels import with_pseudo_labels
 from models.objective.task import TrainingTask
-from models.objective.torch_scorer import TorchScorer, apply_text_map
+from models.objective.torch_scorer import apply_text_map, torch_scorer
 from models.training.assembly import adapted, model_under_losses, text_bank, training_loop
 from models.training.options import FinetuneOptions
 from models.training.sharding import unshard
@@ -134,7 +134,7 @@ def _labels(model: FinetunedModel, task: TrainingTask, options: FinetuneOptions)
     if not examples.pseudo_label_confidence:
         return task.split.tuning.labelled_train
     apply_text_map(model, task, model.towers.known & ~model.withheld)
-    scorer = TorchScorer(model, task, examples.history_length, torch.zeros_like(model.withheld))
+    scorer = torch_scorer(model, task, examples.history_length, torch.zeros_like(model.withheld))
     items = model.bank.items.cpu().numpy()
     return with_pseudo_labels(task, scorer, items, examples.pseudo_label_confidence)
 
@@ -171,7 +171,7 @@ def _closed_form(
     apply_text_map(model, task, towers.known)
     length = options.examples.history_length
     nothing = torch.zeros_like(model.withheld)
-    scorer = TorchScorer(model, task, length, nothing, split.tuning.clock)
+    scorer = torch_scorer(model, task, length, nothing, split.tuning.clock)
     interest = fit_interest(ask(split.tuning, task.profiles), scorer, items, columns)
     final_train, factors = split.final.train, options.start.factors
     towers.set_own(closed_form_start(task, vectors, final_train, factors, algorithms))

@@ -22,13 +22,13 @@ from torch import Tensor
 from transformers import Trainer, TrainingArguments
 
 from models.errors import InputError
-from models.evaluation.question import ask, judge
+from models.evaluation.question import ask, mean_ndcg
 from models.evaluation.texts_alone import withheld_trial
 from models.network.processes import rank
 from models.objective.bank import FinetunedModel
 from models.objective.examples import StepLoader
 from models.objective.task import TrainingTask
-from models.objective.torch_scorer import TorchScorer, apply_text_map
+from models.objective.torch_scorer import apply_text_map, torch_scorer
 from models.training.options import FinetuneOptions, LoopOptions
 from models.training.sharding import load_whole, whole_state
 
@@ -128,9 +128,8 @@ class NdcgTrainer(Trainer):
         length, ndcg = self.options.examples.history_length, {}
         for name, question in self.questions.items():
             without = model.withheld & (name == "texts_alone")
-            scorer = TorchScorer(model, self.task, length, without, question.trial.clock)
-            answer = judge(question, scorer) if len(question.users) else None
-            ndcg[name] = 0.0 if answer is None else float(answer.ndcg().mean())
+            scorer = torch_scorer(model, self.task, length, without, question.trial.clock)
+            ndcg[name] = mean_ndcg(question, scorer)
         model.train(was_training)
         metrics = {f"eval_{name}": value for name, value in ndcg.items()}
         metrics["eval_ndcg@10"] = sum(ndcg.values()) / len(ndcg)
@@ -146,7 +145,7 @@ class NdcgTrainer(Trainer):
         """Return withheld items' texts, with the rank of each by its text for one who liked it."""
         model, question = cast(FinetunedModel, self.model), self.questions["texts_alone"]
         length = self.options.examples.history_length
-        scorer = TorchScorer(model, self.task, length, model.withheld)
+        scorer = torch_scorer(model, self.task, length, model.withheld)
         some = slice(SAMPLES)
         scores = scorer(question.histories[some], question.profiles[some])
         candidates = question.trial.candidates

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from baseline_names import BASELINES
 from pyspark.sql import SparkSession
 from toy_version import WIDTH, champion
 
@@ -21,17 +22,6 @@ from models.data.texts import item_texts
 from models.errors import InputError
 from models.serving.bundle import FINE_TUNED_VECTORS, PRETRAINED_VECTORS, TEXTS, write_manifest
 from models.serving.manifest import TrainedWith
-
-BASELINES = [
-    "popularity",
-    "popularity_3d",
-    "popularity_7d",
-    "popularity_30d",
-    "ease",
-    "ease_faded",
-    "closed_form",
-    "als",
-]
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from baseline_names import BASELINES
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -175,17 +176,7 @@ def test_standings_name_the_baselines_of_each_split(name: str) -> None:
     vectors = np.random.default_rng(0).normal(size=(ITEMS, 6)).astype(np.float32)
     tuning, question = ask(split.tuning, NO_PROFILES), ask(split.final, NO_PROFILES)
     models = baselines(split, tuning, lambda _: vectors, vectors, 0)
-    wanted = [
-        "popularity",
-        "popularity_3d",
-        "popularity_7d",
-        "popularity_30d",
-        "ease",
-        "ease_faded",
-        "closed_form",
-        "als",
-    ]
-    assert list(models) == (["random", "ridge"] if name == "cold_item" else wanted)
+    assert list(models) == (["random", "ridge"] if name == "cold_item" else BASELINES)
     ours = {"shipped": Contender((popularity(split.train),) * 2)}
     found = standings(question, models | ours, "shipped", vectors, [{}] * USERS, 200)
     assert found["users"] == len(question.users)
