@@ -51,9 +51,12 @@ def verb(name: str, help_text: str, *parameters: click.Parameter) -> None:
 
 def _option(name: str) -> click.Option:
     field = Settings.model_fields[name]
+    # what may be true or false is true where its flag stands alone
+    alone: dict[str, Any] = {"is_flag": False, "flag_value": "true"}
     return click.Option(
         [f"--{name.replace('_', '-')}", name],
         help=f"{field.description} [default: {field.default}]",
+        **(alone if field.annotation is bool else {}),
     )
 
 

@@ -155,6 +155,16 @@ class Settings(  # the fields of the last class come first, those of `Settings` 
         "visit, as for a mail that follows it.",
         "score",
     )
+    allow_future_night: bool = setting(
+        False,
+        "Whether a night may lie more than a day after the newest one that the interactions make.",
+        "score",
+    )
+    allow_later_model: bool = setting(
+        False,
+        "Whether a night may be scored by a champion that was trained on later interactions.",
+        "score",
+    )
     incremental: bool = setting(
         True,
         "Whether users whose lists can't have changed keep those of an earlier night.",

@@ -122,6 +122,23 @@ def test_the_audit_reads_the_versions_that_the_night_was_made_of(settings: Setti
     assert publish.run(Context.of(settings), "2026-01-05")["users"] == 2
 
 
+def test_the_audit_knows_nothing_after_the_night(settings: Settings) -> None:
+    """Bob, item b and what ada did come later: so ada has nothing left, and ODD has a alone."""
+    warehouse = Warehouse(settings.warehouse)
+    later: dict[str, Any] = {"user_id": ["bob", "ada"], "item_id": ["b", "b"], "value": [5.0, 5.0]}
+    tenth = dt.datetime(2026, 1, 10, tzinfo=dt.UTC)
+    add(warehouse, INTERACTIONS, {**later, "ts": [tenth] * 2, "ingest_id": ["2"] * 2})
+    add(warehouse, USERS, {"user_id": ["bob"], "text": ["nurse"], "attributes": [[]]})
+    stage(warehouse, RIGHT)
+    with pytest.raises(InputError, match="2 items that aren't available"):
+        publish.run(Context.of(settings), "2026-01-05")
+    stage(warehouse, [(ODD, 1, "a", 0.75), ("bob", 1, "a", 0.5)])
+    with pytest.raises(InputError, match=r"1 users that nobody knows \(user 'bob'\)"):
+        publish.run(Context.of(settings), "2026-01-05")
+    stage(warehouse, [(ODD, 1, "a", 0.75)])
+    assert publish.run(Context.of(settings), "2026-01-05")["users"] == 1
+
+
 def test_a_night_that_is_not_staged_names_the_command(settings: Settings) -> None:
     with pytest.raises(InputError, match="night 2026-01-02 isn't staged: run `nightrank score --"):
         publish.run(Context.of(settings))
