@@ -29,7 +29,8 @@ top k staged, audited, and made visible in one commit.
 - **Two wake-ups:** the clock, and the asset `champion`. An asset event is no fact: `score`
   looks the champion up itself, and a doubled event ends in the same published night.
 - **No champion yet:** `score` ends with exit code 2. Run `retrain` first.
-- **Back to an earlier night:** `nightrank rollback [--to DATE]`; no DAG run is needed.
+- **Back to an earlier night:** `nightrank rollback [--to DATE]`; no DAG run is needed. An earlier
+  night that is published again doesn't become visible: the newest one is.
 """
 
 with DAG(

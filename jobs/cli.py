@@ -99,6 +99,10 @@ verb(
     "rollback",
     "Point the view at an earlier night.",
     click.Option(["--to"], help="Night, YYYY-MM-DD. [default: the one before]"),
+    click.Option(
+        ["--from", "leaving"],
+        help="Visible night to leave; nothing changes where it isn't visible any more.",
+    ),
 )
 verb("maintain", "Remove old nights, join small files and delete what nobody reads.")
 verb(

@@ -4,7 +4,7 @@
 - What a staged night was made of (versions of model and tables, k, when users are asked, whether
   later interactions were left out) is in the metadata of the commit that staged it, so that it
   always matches the rows.
-- The visible night is the one of the newest run of publish or rollback that succeeded.
+- Which published night is visible, `jobs.warehouse.pointer` tells.
 
 Trade-off: the metadata lives as long as Delta's log (30 days by default); a night that was staged
 before that has to be scored again before it can be published.
@@ -80,18 +80,13 @@ def staged_nights(warehouse: Warehouse) -> list[StagedNight]:
     if not warehouse.exists(RECOMMENDATIONS_STAGED):
         return []
     table = DeltaTable(warehouse.path(RECOMMENDATIONS_STAGED))
-    there = nights_in(table)
+    there = warehouse.nights(RECOMMENDATIONS_STAGED)
     found: dict[dt.date, StagedNight] = {}
     for commit in table.history():
         night = _staged_by(commit.get("userMetadata"))
         if night is not None and night.run_date in there:
             found.setdefault(night.run_date, night)
     return list(found.values())
-
-
-def nights_in(table: DeltaTable) -> set[dt.date]:
-    """Return the nights that a table partitioned by them has rows of."""
-    return {dt.date.fromisoformat(partition["run_date"]) for partition in table.partitions()}
 
 
 def _staged_by(metadata: object) -> StagedNight | None:

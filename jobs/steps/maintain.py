@@ -18,10 +18,9 @@ from typing import Any
 from deltalake import DeltaTable
 
 from jobs.context import Context
-from jobs.nights.staged import nights_in
 from jobs.warehouse.delta import Warehouse
+from jobs.warehouse.pointer import published_nights
 from jobs.warehouse.tables import RECOMMENDATIONS, RECOMMENDATIONS_STAGED
-from jobs.warehouse.views import connect, visible_night
 
 # what Delta itself goes by when it, or somebody's own VACUUM, cleans the table
 RETENTION = ("delta.logRetentionDuration", "delta.deletedFileRetentionDuration")
@@ -66,7 +65,7 @@ def _maintain(warehouse: Warehouse, name: str, keep_days: int) -> Maintained:
         _set_retention(table, keep_days)
         nights = 0
         if name in (RECOMMENDATIONS, RECOMMENDATIONS_STAGED):
-            nights = _remove_nights(warehouse, table, keep_days)
+            nights = _remove_nights(warehouse, table, name, keep_days)
         joined = table.optimize.compact()
         # full: also what no commit ever named
         deleted = table.vacuum(keep_days * 24, dry_run=False, full=True)
@@ -79,11 +78,10 @@ def _set_retention(table: DeltaTable, keep_days: int) -> None:
         table.alter.set_table_properties(wanted)
 
 
-def _remove_nights(warehouse: Warehouse, table: DeltaTable, keep_days: int) -> int:
+def _remove_nights(warehouse: Warehouse, table: DeltaTable, name: str, keep_days: int) -> int:
     """Remove the old nights but the visible one, in one commit; return how many they were."""
-    nights = sorted(nights_in(table))
-    with connect(warehouse) as tables:
-        visible = visible_night(tables)
+    nights = sorted(warehouse.nights(name))
+    visible = published_nights(warehouse).visible
     old = [
         night
         for night in nights

@@ -2,8 +2,9 @@
 
 - The staged rows are audited against the table versions that they were made of.
 - One commit replaces the night in `recommendations`.
-- The succeeded run that is recorded last is what the views point at: a reader sees the night
-  before or this one, whole.
+- The succeeded run makes it one of the published nights, of which the views show the newest
+  (`jobs.warehouse.pointer`): a reader sees the night before or this one, whole. An older date is
+  published without being seen.
 
 Publishing a night again converges on the same rows. A night that fails stays staged for a look.
 
@@ -23,6 +24,7 @@ from jobs.context import Context
 from jobs.nights.audit import audit
 from jobs.nights.staged import StagedNight, night_or_default, staged_night
 from jobs.warehouse.delta import Warehouse
+from jobs.warehouse.pointer import published_nights
 from jobs.warehouse.tables import RECOMMENDATIONS, RECOMMENDATIONS_STAGED, TABLES
 from jobs.warehouse.views import connect
 
@@ -30,7 +32,7 @@ _BATCH_ROWS = 100_000
 
 
 def run(context: Context, run_date: str | None = None) -> dict[str, Any]:
-    """Audit the staged night `run_date` and make it the visible one.
+    """Audit the staged night `run_date` and make it the visible one, unless a newer one is.
 
     Raises InputError where it isn't staged or fails its audit; what readers see stays as it was.
     """
@@ -46,7 +48,8 @@ def run(context: Context, run_date: str | None = None) -> dict[str, Any]:
             version = _copy(warehouse, tables, night)
         record.rows = {RECOMMENDATIONS: counts["rows"], "users": counts["users"]}
     return {
-        "visible_night": date.isoformat(),
+        "published_night": date.isoformat(),
+        "visible_night": str(published_nights(warehouse).visible),
         "model_version": night.model_version,
         "users": counts["users"],
         "rows": counts["rows"],

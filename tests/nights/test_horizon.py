@@ -28,14 +28,23 @@ NEWEST = dt.datetime(1998, 4, 22, 15, 12, 21, tzinfo=dt.UTC)
 
 
 @pytest.fixture(scope="module")
-def backfilled(
-    ingested: Path, spark: SparkSession, tmp_path_factory: pytest.TempPathFactory
-) -> Settings:
-    """The slice of MovieLens with its newest night and three earlier ones staged after it."""
-    root = tmp_path_factory.mktemp("horizon") / "warehouse"
+def begun(ingested: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The slice of MovieLens and a champion; copy before writing."""
+    root = tmp_path_factory.mktemp("begun") / "warehouse"
     shutil.copytree(ingested, root)
-    settings = Settings(warehouse=str(root), allow_later_model=True)
+    settings = Settings(warehouse=str(root))
     toy_version.champion(settings, known_items(settings), trained_until=NEWEST.timestamp())
+    return root
+
+
+@pytest.fixture(scope="module")
+def backfilled(
+    begun: Path, spark: SparkSession, tmp_path_factory: pytest.TempPathFactory
+) -> Settings:
+    """Its newest night and, staged after that, three earlier ones."""
+    root = tmp_path_factory.mktemp("backfilled") / "warehouse"
+    shutil.copytree(begun, root)
+    settings = Settings(warehouse=str(root), allow_later_model=True)
     score.run(Context.of(settings))
     for date in DATES:
         score.run(Context.of(settings), str(date))
@@ -58,12 +67,11 @@ def seen_until(settings: Settings, date: dt.date) -> pa.Table:
     return events.filter(pc.less(events["ts"], pa.scalar(end_of(date), events["ts"].type)))
 
 
-def ended(ingested: Path, folder: Path, date: dt.date) -> Settings:
+def ended(begun: Path, folder: Path, date: dt.date) -> Settings:
     """Return a warehouse that never saw anything after `date`, with the same champion."""
-    shutil.copytree(ingested, folder)
-    settings = Settings(warehouse=str(folder))
+    shutil.copytree(begun, folder)
+    settings = Settings(warehouse=str(folder), allow_later_model=True)
     warehouse = Warehouse(settings.warehouse)
-    toy_version.champion(settings, known_items(settings))
     all_events, events = warehouse.read(INTERACTIONS), seen_until(settings, date)
     warehouse.replace(INTERACTIONS, events, "true")
     for name, column in ((USERS, "user_id"), (ITEMS, "item_id")):
@@ -77,11 +85,11 @@ def ended(ingested: Path, folder: Path, date: dt.date) -> Settings:
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize(("date", "users"), [*zip(DATES, USERS_BY_THEN, strict=True)])
 def test_an_earlier_night_is_that_of_a_warehouse_that_ended_there(
-    backfilled: Settings, ingested: Path, tmp_path: Path, date: dt.date, users: int
+    backfilled: Settings, begun: Path, tmp_path: Path, date: dt.date, users: int
 ) -> None:
     """The lists of the backfill are kept ones in part, those of the other are all scored."""
     found = staged(backfilled, date)
-    other = ended(ingested, tmp_path / "ended", date)
+    other = ended(begun, tmp_path / "ended", date)
     result = score.run(Context.of(other), str(date))
     assert found == staged(other, date)
     by_then = seen_until(backfilled, date)

@@ -29,7 +29,9 @@ def with_column(name: str, default: str | None = None) -> Table:
     """Return the table `name` as a later release might have it, with a column more."""
     table = TABLES[name]
     schema = table.arrow_schema.append(pa.field("list_id", pa.string()))
-    return replace(table, arrow_schema=schema, migrations=(AddColumn("list_id", default),))
+    return replace(
+        table, arrow_schema=schema, migrations=(*table.migrations, AddColumn("list_id", default))
+    )
 
 
 def rows_of(settings: Settings, query: str) -> list[list[Any]]:
