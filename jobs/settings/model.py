@@ -175,8 +175,11 @@ class Settings(  # the fields of the last class come first, those of `Settings` 
         "export", "score",
     )  # fmt: skip
     # maintain
+    keep_nights: int = setting(
+        30, "Published nights that are kept, the newest ones.", "maintain", ge=1, le=3650
+    )
     keep_days: int = setting(
-        30, "Days that nights and older versions of tables are kept.", "maintain", ge=7, le=3650
+        30, "Days that older versions of tables are kept.", "maintain", ge=7, le=3650
     )
 
     @classmethod
