@@ -14,6 +14,7 @@ that is right up to some hundred million rows a night.
 # ruff: noqa: S608  (names of tables and checked dates, nothing that people type)
 
 import time
+from contextlib import ExitStack
 from typing import Any
 
 import duckdb
@@ -39,12 +40,15 @@ def run(context: Context, run_date: str | None = None) -> dict[str, Any]:
     start = time.monotonic()
     warehouse = context.warehouse
     date = night_or_default(warehouse, run_date)
-    with context.recorded("publish", date) as record:
+    # a lock that is taken within is held until the run is recorded: `maintain`, a rollback or
+    # another publish can't come between the copy and the row that says what was copied
+    with ExitStack() as held, context.recorded("publish", date) as record:
         night, staged_version = staged_night(warehouse, date)
         record.model_version = night.model_version
         record.inputs = {**night.inputs, RECOMMENDATIONS_STAGED: staged_version}
         with connect(warehouse, record.inputs) as tables:
             counts = audit(tables, night)
+            held.enter_context(warehouse.lock(RECOMMENDATIONS))
             version = _copy(warehouse, tables, night)
         record.rows = {RECOMMENDATIONS: counts["rows"], "users": counts["users"]}
     return {
@@ -59,23 +63,25 @@ def run(context: Context, run_date: str | None = None) -> dict[str, Any]:
 
 
 def _copy(warehouse: Warehouse, tables: duckdb.DuckDBPyConnection, night: StagedNight) -> int:
-    """Replace the night in `recommendations` by its staged rows; return the table's version."""
+    """Replace the night in `recommendations` by its staged rows; return the table's version.
+
+    The caller holds the table's lock.
+    """
     table = TABLES[RECOMMENDATIONS]
     rows = tables.sql(
         f"SELECT {', '.join(table.column_names)} FROM night ORDER BY user_id, rank"
     ).to_arrow_reader(_BATCH_ROWS)
-    with warehouse.lock(RECOMMENDATIONS):
-        warehouse.create(RECOMMENDATIONS)
-        write_deltalake(
-            warehouse.path(RECOMMENDATIONS),
-            pa.RecordBatchReader.from_batches(
-                table.arrow_schema, (_typed(batch, table.arrow_schema) for batch in rows)
-            ),
-            mode="overwrite",
-            predicate=f"run_date = '{night.run_date}'",
-            commit_properties=CommitProperties(custom_metadata={"userMetadata": night.metadata()}),
-        )
-        return warehouse.version(RECOMMENDATIONS)
+    warehouse.create(RECOMMENDATIONS)
+    write_deltalake(
+        warehouse.path(RECOMMENDATIONS),
+        pa.RecordBatchReader.from_batches(
+            table.arrow_schema, (_typed(batch, table.arrow_schema) for batch in rows)
+        ),
+        mode="overwrite",
+        predicate=f"run_date = '{night.run_date}'",
+        commit_properties=CommitProperties(custom_metadata={"userMetadata": night.metadata()}),
+    )
+    return warehouse.version(RECOMMENDATIONS)
 
 
 def _typed(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
