@@ -21,7 +21,7 @@ from jobs.context import Context
 from jobs.nights.staged import parse_night
 from jobs.warehouse.delta import Warehouse
 from jobs.warehouse.lineage import succeeded_before
-from jobs.warehouse.pointer import PublishedNights, published_nights
+from jobs.warehouse.pointer import Publication, PublishedNights, published_nights
 from jobs.warehouse.tables import RECOMMENDATIONS, RUNS
 from models.errors import InputError
 
@@ -49,7 +49,7 @@ def run(context: Context, to: str | None = None, leaving: str | None = None) -> 
         key = _airflow_task()
         done = succeeded_before(warehouse, key) or _has_left(left, current, nights)
         target = current if done else _target(warehouse, nights, current, wanted)
-        found = nights.published[target]
+        found = nights.published.get(target, Publication(None, 0))
         record.run_date, record.model_version = target, found.model_version
         record.inputs = {RECOMMENDATIONS: warehouse.version(RECOMMENDATIONS)}
         record.rows = {RECOMMENDATIONS: found.rows}
