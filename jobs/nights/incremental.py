@@ -25,6 +25,7 @@ import logging
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 
+import duckdb
 import pyarrow as pa
 
 from jobs.nights.horizon import end_of, horizon
@@ -135,7 +136,7 @@ def _changed_items(
         if not ids:
             return CatalogueChanges()
         before = read_items(warehouse, earlier.inputs[ITEMS], ids - were_later)
-    except FileNotFoundError as error:
+    except (FileNotFoundError, duckdb.Error) as error:  # arrays and queries say it in two ways
         LOGGER.info("the tables of night %s are gone: %s", earlier.run_date, error)
         return None
     if device != "cpu":
