@@ -9,8 +9,8 @@ from steps import DEFAULTS, WRITER_POOL, form, step
 DOC = """
 ### maintain
 
-`maintain`: nights older than `keep_days` go, small files are joined, and files are deleted that
-no version of a table of the last `keep_days` has.
+`maintain`: nights older than the newest `keep_nights` published ones go, small files are joined,
+and files are deleted that no version of a table of the last `keep_days` has.
 
 - **The visible night stays**, however old it is. Back to a night that went: no way.
 - **It waits its turn** in the pool `delta_writer`, between two nights; readers see no difference.

@@ -22,12 +22,15 @@ DOC = """
 `ingest >> score >> publish`: new ratings in, every user-item pair scored by the champion, the
 top k staged, audited, and made visible in one commit.
 
-- **The night** is the field `run_date`, else the date of the run. The same night again gives
-  the same rows, so a red task can be cleared and an earlier night repeated at any time.
+- **The night** is the field `run_date`, else the date of the run. It knows nothing later than
+  that date, so a red task can be cleared, and earlier nights can be backfilled, at any time.
+- **A champion that was trained on later days** than the night is refused, unless the field
+  `allow_later_model` is set.
 - **Two wake-ups:** the clock, and the asset `champion`. An asset event is no fact: `score`
   looks the champion up itself, and a doubled event ends in the same published night.
 - **No champion yet:** `score` ends with exit code 2. Run `retrain` first.
-- **Back to an earlier night:** `nightrank rollback [--to DATE]`; no DAG run is needed.
+- **Back to an earlier night:** `nightrank rollback [--to DATE]`; no DAG run is needed. An earlier
+  night that is published again doesn't become visible: the newest one is.
 """
 
 with DAG(

@@ -38,6 +38,11 @@ GPU_POOL, WRITER_POOL = "gpu", "delta_writer"
 SOURCE = "{{ params.source or var.value.get('nightrank_source', 'ml-100k') }}"
 # a run that an asset or a person starts may have no logical date, but every run has a run_after
 RUN_DATE = "{{ params.run_date or ((dag_run.logical_date or dag_run.run_after) | ds) }}"
+# the date of a run is never a typing error, however long ago the newest interaction was
+ALLOW_FUTURE_NIGHT = (
+    "{{ params.allow_future_night if params.allow_future_night is not none"
+    " else ('' if params.run_date else 'true') }}"
+)
 
 SOURCE_FIELD = Param(
     None,
@@ -52,7 +57,8 @@ RUN_DATE_FIELD = Param(
     type=["null", "string"],
     format="date",
     title="run_date",
-    description="Night to score and publish. Empty: the date of the run.",
+    description="Night to score and publish. Empty: the date of the run. An earlier night than the "
+    "champion's training needs allow_later_model.",
 )
 
 
@@ -178,6 +184,10 @@ def spark_step(dag_id: str, verb: str, **given: Any) -> SparkStep:
         },
         # without it jobs/ would stand on the path as the application's folder, and its `spark` and
         # `search` would be packages of their own
-        env_vars={"PYTHONSAFEPATH": "1", **settings(dag_id)},
+        env_vars={
+            "PYTHONSAFEPATH": "1",
+            **settings(dag_id),
+            "NIGHTRANK_ALLOW_FUTURE_NIGHT": ALLOW_FUTURE_NIGHT,
+        },
         **given,
     )

@@ -1,7 +1,7 @@
 """The command line: one verb, one step.
 
 - Each verb's flags are the settings that its step reads, made from the settings model.
-- A step is `jobs.steps.<step>.run(context, **arguments)`; it returns what it did as a flat dict.
+- A step is `run(context, **arguments)` of its module; it returns what it did as a flat dict.
 - Exit 0 on success, 2 on bad usage or bad input with one line; never a bare traceback for either.
 
 Trade-off: steps are imported when called, so that `nightrank --help` starts at once.
@@ -29,14 +29,14 @@ def cli() -> None:
     """Nightly recommendations from a fine-tuned language model, delivered as SQL tables."""
 
 
-def verb(name: str, help_text: str, *parameters: click.Parameter) -> None:
-    """Add the command `name`, which runs `jobs.steps.<name>.run`."""
+def verb(name: str, help_text: str, *parameters: click.Parameter, room: str = "jobs.steps") -> None:
+    """Add the command `name`, which runs the `run` of the module of that name in `room`."""
 
     def call(config: Path | None, as_json: bool, **given: Any) -> None:
         flags = {key: given.pop(key) for key in Settings.names_for(name)}
         settings = load_settings(config, flags)
         context = importlib.import_module("jobs.context").Context.of(settings.values)
-        step = importlib.import_module(f"jobs.steps.{name.replace('-', '_')}")
+        step = importlib.import_module(f"{room}.{name.replace('-', '_')}")
         show(step.run(context, **given), as_json)
 
     own = [
@@ -51,9 +51,12 @@ def verb(name: str, help_text: str, *parameters: click.Parameter) -> None:
 
 def _option(name: str) -> click.Option:
     field = Settings.model_fields[name]
+    # what may be true or false is true where its flag stands alone
+    alone: dict[str, Any] = {"is_flag": False, "flag_value": "true"}
     return click.Option(
         [f"--{name.replace('_', '-')}", name],
         help=f"{field.description} [default: {field.default}]",
+        **(alone if field.annotation is bool else {}),
     )
 
 
@@ -96,6 +99,17 @@ verb(
     "rollback",
     "Point the view at an earlier night.",
     click.Option(["--to"], help="Night, YYYY-MM-DD. [default: the one before]"),
+    click.Option(
+        ["--from", "leaving"],
+        help="Visible night to leave; nothing changes where it isn't visible any more.",
+    ),
+)
+verb(
+    "diff",
+    "Show what changed between two nights: users, items, churn and overlap.",
+    click.Argument(["before"], metavar="DATE"),
+    click.Argument(["after"], metavar="DATE"),
+    room="jobs.steps.history",
 )
 verb("maintain", "Remove old nights, join small files and delete what nobody reads.")
 verb(

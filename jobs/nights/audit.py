@@ -2,7 +2,7 @@
 
 - Each check is a query for the users whose rows are wrong. A night passes when no query finds any.
 - The checks read the versions of `items`, `interactions` and `users` from which the night was
-  scored, so that an ingest since then changes nothing.
+  scored, so that an ingest since then changes nothing, and of them what was known on its date.
 - All failed checks are reported at once, each with a count and one example.
 
 Trade-off: each check scans the night again; nine readable queries instead of one fast one.
@@ -11,6 +11,7 @@ Trade-off: each check scans the night again; nine readable queries instead of on
 
 import duckdb
 
+from jobs.nights.horizon import end_of, later
 from jobs.nights.staged import StagedNight
 from jobs.warehouse.tables import INTERACTIONS, ITEMS, RECOMMENDATIONS_STAGED, TABLES, USERS
 from models.errors import InputError
@@ -29,9 +30,9 @@ _CHECKS = {
         score > lag(score) OVER (PARTITION BY user_id ORDER BY rank) AS rises FROM night)
         WHERE rises""",
     "items that aren't available": f"""SELECT {_PAIR} FROM night WHERE NOT EXISTS (
-        FROM {ITEMS} AS i WHERE i.item_id = night.item_id AND i.available)""",
+        FROM available AS i WHERE i.item_id = night.item_id)""",
     "items that the user has seen": f"""SELECT {_PAIR} FROM night WHERE EXISTS (
-        FROM {INTERACTIONS} AS s WHERE s.user_id = night.user_id AND s.item_id = night.item_id)""",
+        FROM past AS s WHERE s.user_id = night.user_id AND s.item_id = night.item_id)""",
     "users that nobody knows": """SELECT DISTINCT user_id FROM night
         WHERE user_id NOT IN (SELECT user_id FROM expected)""",
     "users with fewer or more rows than due": """SELECT user_id FROM expected
@@ -64,18 +65,32 @@ def audit(tables: duckdb.DuckDBPyConnection, night: StagedNight) -> dict[str, in
 
 
 def _make_views(tables: duckdb.DuckDBPyConnection, night: StagedNight) -> None:
-    """Make two views: `night`, its rows, and `expected`, how many rows each user must have."""
-    profiles = f"UNION SELECT user_id FROM {USERS}" if USERS in night.inputs else ""
+    """Make the views of the checks: what was known on the night's date, and what is staged.
+
+    `past` has the interactions until then, `available` the items that could be listed, `night` the
+    staged rows, and `expected` how many rows each user must have.
+    """
+    date = night.run_date
+    profiles = (
+        f"UNION SELECT user_id FROM {USERS} ANTI JOIN ({later('user_id', date)}) USING (user_id)"
+    )
+    tables.execute(
+        f"CREATE TEMP VIEW past AS SELECT * FROM {INTERACTIONS} "
+        f"WHERE ts < TIMESTAMPTZ '{end_of(date)}'"
+    )
+    tables.execute(
+        f"CREATE TEMP VIEW available AS SELECT item_id FROM {ITEMS} "
+        f"ANTI JOIN ({later('item_id', date)}) USING (item_id) WHERE available"
+    )
     tables.execute(
         f"CREATE TEMP VIEW night AS SELECT * FROM {RECOMMENDATIONS_STAGED} "
-        f"WHERE run_date = DATE '{night.run_date}'"
+        f"WHERE run_date = DATE '{date}'"
     )
     tables.execute(
         f"""CREATE TEMP VIEW expected AS
-        WITH available AS (SELECT item_id FROM {ITEMS} WHERE available),
-        seen AS (SELECT user_id, count(DISTINCT item_id) AS items FROM {INTERACTIONS}
+        WITH seen AS (SELECT user_id, count(DISTINCT item_id) AS items FROM past
                  SEMI JOIN available USING (item_id) GROUP BY user_id),
-        everyone AS (SELECT user_id FROM {INTERACTIONS} {profiles})
+        everyone AS (SELECT user_id FROM past {profiles if USERS in night.inputs else ""})
         SELECT DISTINCT user_id, least({night.k},
             (SELECT count(*) FROM available) - coalesce(items, 0)) AS due
         FROM everyone LEFT JOIN seen USING (user_id)"""

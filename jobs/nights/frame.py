@@ -22,6 +22,7 @@ from pyspark.sql import functions as fn
 from pyspark.sql.pandas.types import from_arrow_schema
 
 from jobs.nights.files import FILES_SCHEMA, Destination, written
+from jobs.nights.horizon import Horizon
 from jobs.nights.incremental import Kept
 from jobs.nights.rows import (
     COLUMNS,
@@ -69,6 +70,7 @@ def user_rows(
     versions: Mapping[str, int],
     items: DataFrame,
     partitions: int,
+    known: Horizon | None = None,
     only: DataFrame | None = None,
     kept: DataFrame | None = None,
 ) -> DataFrame:
@@ -76,17 +78,22 @@ def user_rows(
 
     A row is an event (ts, tie, item_row, value), a profile (text) or an entry of a list of `kept`
     (the columns ENTRY); its other columns are null. Users are those of `interactions` and of
-    `users`, limited to `only` (user_id) where that is given. An event whose item isn't in `items`
-    has a user and nothing else.
+    `users`, as they are `known` on the night where that is given, and limited to `only` (user_id).
+    An event whose item isn't in `items` has a user and nothing else.
     """
-    events = _table(spark, warehouse, INTERACTIONS, versions).join(items, "item_id", "left")
-    known = fn.col("item_row").isNotNull()
+    events = _table(spark, warehouse, INTERACTIONS, versions)
+    if known is not None:
+        events = events.where(fn.col("ts") < fn.lit(known.end))
+    events = events.join(items, "item_id", "left")
+    listed = fn.col("item_row").isNotNull()
     event = [
-        fn.when(known, fn.col(name)).alias(name) for name in ("ts", "tie", "item_row", "value")
+        fn.when(listed, fn.col(name)).alias(name) for name in ("ts", "tie", "item_row", "value")
     ]
     rows = events.select("user_id", *event, fn.lit(None).cast("string").alias("text"))
     if USERS in versions:
         profiles = _table(spark, warehouse, USERS, versions).select("user_id", "text")
+        if known is not None and known.later_users:
+            profiles = profiles.join(users_frame(spark, known.later_users), "user_id", "left_anti")
         rows = rows.unionByName(profiles, allowMissingColumns=True)
     if only is not None:
         rows = rows.join(only, "user_id", "left_semi")

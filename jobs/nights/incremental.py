@@ -3,9 +3,10 @@
 - A user's list depends on the user's interactions and profile, the items, the model, k, and the
   days since the newest interaction, until there are `SETTLED_DAYS` of them.
 - Where an earlier staged night had the same model and k, Delta's change feed tells which users'
-  interactions or profiles have changed since. These users are scored, and so are those whose
-  newest interaction is more recent than `SETTLED_DAYS`.
-- The change feed also tells which items have changed. A user is scored where such an item has to
+  interactions or profiles have changed since. These users are scored, and so are those who have an
+  interaction that is more recent than `SETTLED_DAYS`, or that comes after the earlier night.
+- The change feed also tells which items have changed, and the two dates tell which have come in
+  between (`jobs.nights.horizon`). A user is scored where such an item has to
   leave the user's list, or has another effect as part of the user's history. Whether a new item
   enters a list is decided by the workers: they compare it with the k-th score of every other user
   (`models.serving.entrants`).
@@ -24,8 +25,10 @@ import logging
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 
+import duckdb
 import pyarrow as pa
 
+from jobs.nights.horizon import end_of, horizon
 from jobs.nights.staged import StagedNight, staged_nights
 from jobs.warehouse.dataset import read_items
 from jobs.warehouse.delta import Warehouse
@@ -52,15 +55,20 @@ class Kept:
 
 
 def kept_lists(
-    warehouse: Warehouse, night: StagedNight, known: Collection[str], device: str
+    warehouse: Warehouse,
+    night: StagedNight,
+    later_items: frozenset[str],
+    known: Collection[str],
+    device: str,
 ) -> Kept | None:
     """Return what `night` can copy from an earlier one; None where all users have to be scored.
 
-    `known` are the items with factors of their own; `device` is "cpu" or "cuda".
+    `later_items` come after the night, `known` are the items with factors of their own; `device`
+    is "cpu" or "cuda".
     """
     for earlier in _comparable_nights(warehouse, night):
         users = _changed_users(warehouse, earlier, night)
-        items = _changed_items(warehouse, earlier, night, frozenset(known), device)
+        items = _changed_items(warehouse, earlier, night, later_items, frozenset(known), device)
         if users is None or items is None:
             continue
         version = warehouse.version(RECOMMENDATIONS_STAGED)
@@ -113,22 +121,27 @@ def _changed_items(
     warehouse: Warehouse,
     earlier: StagedNight,
     night: StagedNight,
+    later_items: frozenset[str],
     known: frozenset[str],
     device: str,
 ) -> CatalogueChanges | None:
     """Return how the items changed between two nights; None where no list can be copied."""
     ids = _changed(warehouse, earlier, night, ITEMS, "item_id")
-    if ids is None or (ids and device != "cpu"):
+    if ids is None:
         return None
-    if not ids:
-        return CatalogueChanges()
     version = night.inputs[ITEMS]
     try:
-        before = read_items(warehouse, earlier.inputs[ITEMS], ids)
-    except FileNotFoundError as error:
-        LOGGER.info("the items of night %s are gone: %s", earlier.run_date, error)
+        were_later = horizon(warehouse, earlier.inputs[INTERACTIONS], earlier.run_date).later_items
+        ids |= later_items ^ were_later
+        if not ids:
+            return CatalogueChanges()
+        before = read_items(warehouse, earlier.inputs[ITEMS], ids - were_later)
+    except (FileNotFoundError, duckdb.Error) as error:  # arrays and queries say it in two ways
+        LOGGER.info("the tables of night %s are gone: %s", earlier.run_date, error)
         return None
-    found = changes(before, read_items(warehouse, version, ids), known)
+    if device != "cpu":
+        return None
+    found = changes(before, read_items(warehouse, version, ids - later_items), known)
     moved = max(len(found.entering), len(found.leaving))
     # spread evenly, moved * k / items of them are in a list: from one on most lists change
     return found if moved * night.k < warehouse.dataset(ITEMS, version).count_rows() else None
@@ -143,8 +156,8 @@ def _touched(
 ) -> set[str]:
     """Return the users whose list of `earlier` can't be copied, whatever other items there are.
 
-    They have an interaction less than SETTLED_DAYS old, an item in the list that leaves, or an item
-    in the history whose effect has changed.
+    They have an interaction less than SETTLED_DAYS old or later than that night, an item in the
+    list that leaves, or an item in the history whose effect has changed.
     """
     clock = dt.datetime.combine(earlier.run_date, dt.time(), dt.UTC)
     since = (clock - dt.timedelta(days=SETTLED_DAYS)).isoformat()
@@ -153,7 +166,8 @@ def _touched(
         RECOMMENDATIONS_STAGED: staged_version,
     }
     query = f"""
-        SELECT user_id FROM {INTERACTIONS} WHERE ts > TIMESTAMPTZ '{since}'
+        SELECT user_id FROM {INTERACTIONS}
+        WHERE ts > TIMESTAMPTZ '{since}' AND ts < TIMESTAMPTZ '{end_of(night.run_date)}'
         UNION
         SELECT user_id FROM {INTERACTIONS} SEMI JOIN remembered USING (item_id)
         UNION

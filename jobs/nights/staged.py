@@ -1,14 +1,14 @@
 """Nights: the dates that score stages, publish shows and rollback returns to.
 
 - A night is named YYYY-MM-DD; by default it is the day after the newest interaction.
-- What a staged night was made of (versions of model and tables, k, when users are asked) is in the
-  metadata of the commit that staged it, so that it always matches the rows.
-- The visible night is the one of the newest run of publish or rollback that succeeded.
+- What a staged night was made of (versions of model and tables, k, when users are asked, whether
+  later interactions were left out) is in the metadata of the commit that staged it, so that it
+  always matches the rows.
+- Which published night is visible, `jobs.warehouse.pointer` tells.
 
 Trade-off: the metadata lives as long as Delta's log (30 days by default); a night that was staged
 before that has to be scored again before it can be published.
 """
-# ruff: noqa: S608  (names of tables and checked dates, nothing that people type)
 
 import datetime as dt
 import json
@@ -17,9 +17,9 @@ from dataclasses import asdict, dataclass
 
 from deltalake import DeltaTable
 
+from jobs.nights.horizon import span
 from jobs.warehouse.delta import Warehouse
 from jobs.warehouse.tables import INTERACTIONS, RECOMMENDATIONS_STAGED
-from jobs.warehouse.views import connect
 from models.errors import InputError
 
 
@@ -27,7 +27,8 @@ from models.errors import InputError
 class StagedNight:
     """What a staged night was made of.
 
-    `inputs` are the versions of the tables read, `asked` the setting of that name.
+    `inputs` are the versions of the tables read, `asked` the setting of that name, and `as_of_date`
+    whether nothing after the run date was read, as releases before 0.3.0 did.
     """
 
     run_date: dt.date
@@ -35,6 +36,7 @@ class StagedNight:
     k: int
     inputs: dict[str, int]
     asked: str = "night"
+    as_of_date: bool = False
 
     def metadata(self) -> str:
         """Return the text that the staging commit carries."""
@@ -45,7 +47,9 @@ def parse_night(text: str, flag: str) -> dt.date:
     """Return the date that `text` names; InputError naming `flag` where it isn't YYYY-MM-DD."""
     try:
         if re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", text):
-            return dt.date.fromisoformat(text)
+            found = dt.date.fromisoformat(text)
+            if found < dt.date.max:  # a night has a day after it
+                return found
     except ValueError:
         pass
     raise InputError(f"{flag} {text!r}: expected a date as YYYY-MM-DD, for example 2026-01-05")
@@ -55,12 +59,7 @@ def night_or_default(warehouse: Warehouse, run_date: str | None) -> dt.date:
     """Return the night `run_date`, by default the day after the newest interaction (UTC)."""
     if run_date is not None:
         return parse_night(run_date, "--run-date")
-    warehouse.version(INTERACTIONS)  # tells what to do where there is no such table
-    with connect(warehouse) as tables:
-        newest = tables.sql(f"SELECT CAST(max(ts) AS DATE) FROM {INTERACTIONS}").fetchall()[0][0]
-    if newest is None:
-        raise InputError(f"table `{INTERACTIONS}` is empty: run `nightrank ingest SOURCE` first")
-    return dt.date.fromisoformat(str(newest)) + dt.timedelta(days=1)
+    return span(warehouse, warehouse.version(INTERACTIONS)).newest_night
 
 
 def staged_night(warehouse: Warehouse, run_date: dt.date) -> tuple[StagedNight, int]:
@@ -81,18 +80,13 @@ def staged_nights(warehouse: Warehouse) -> list[StagedNight]:
     if not warehouse.exists(RECOMMENDATIONS_STAGED):
         return []
     table = DeltaTable(warehouse.path(RECOMMENDATIONS_STAGED))
-    there = nights_in(table)
+    there = warehouse.nights(RECOMMENDATIONS_STAGED)
     found: dict[dt.date, StagedNight] = {}
     for commit in table.history():
         night = _staged_by(commit.get("userMetadata"))
         if night is not None and night.run_date in there:
             found.setdefault(night.run_date, night)
     return list(found.values())
-
-
-def nights_in(table: DeltaTable) -> set[dt.date]:
-    """Return the nights that a table partitioned by them has rows of."""
-    return {dt.date.fromisoformat(partition["run_date"]) for partition in table.partitions()}
 
 
 def _staged_by(metadata: object) -> StagedNight | None:

@@ -27,6 +27,7 @@ from jobs.nights.frame import (
     written_lists,
     written_rows,
 )
+from jobs.nights.horizon import Horizon
 from jobs.nights.incremental import Kept
 from jobs.nights.staged import StagedNight
 from jobs.spark import progress
@@ -50,6 +51,7 @@ def stage(
     session: SparkSession,
     warehouse: Warehouse,
     night: StagedNight,
+    known: Horizon,
     catalogue: Catalogue,
     users: int,
     plan: NightPlan,
@@ -57,12 +59,13 @@ def stage(
 ) -> Staged:
     """Score the `users` users of the night, except those whose lists are kept, and commit it.
 
-    The caller holds the table's lock. Raises InputError naming a user whose vector isn't finite.
+    `known` is what the night may read. The caller holds the table's lock. Raises InputError naming
+    a user whose vector isn't finite.
     """
     warehouse.create(RECOMMENDATIONS_STAGED)
     passing = users if kept is None or kept.entering else len(kept.to_score)
     done: Accumulator[Counts] = session.sparkContext.accumulator({}, TaskCounts())
-    frame = _frame(session, warehouse, night, catalogue, passing, plan, kept, done)
+    frame = _frame(session, warehouse, night, known, catalogue, passing, plan, kept, done)
     with progress.shown(lambda: _total(done, 0), passing, len(catalogue.item_ids)):
         files = collected(frame)
     version = commit_night(warehouse, night.run_date, files, night.metadata())
@@ -73,6 +76,7 @@ def _frame(
     session: SparkSession,
     warehouse: Warehouse,
     night: StagedNight,
+    known: Horizon,
     catalogue: Catalogue,
     passing: int,
     plan: NightPlan,
@@ -93,7 +97,7 @@ def _frame(
         copied = kept_frame(session, warehouse, kept, scored)
         if kept.entering:
             passing_lists, scored, copied = copied, None, None
-    rows = user_rows(session, warehouse, night.inputs, items, tasks, scored, passing_lists)
+    rows = user_rows(session, warehouse, night.inputs, items, tasks, known, scored, passing_lists)
     files = written_lists(rows, plan, plan_lists(plan), to, done)
     return files if copied is None else files.union(written_rows(copied, to))
 

@@ -155,6 +155,16 @@ class Settings(  # the fields of the last class come first, those of `Settings` 
         "visit, as for a mail that follows it.",
         "score",
     )
+    allow_future_night: bool = setting(
+        False,
+        "Whether a night may lie more than a day after the newest one that the interactions make.",
+        "score",
+    )
+    allow_later_model: bool = setting(
+        False,
+        "Whether a night may be scored by a champion that was trained on later interactions.",
+        "score",
+    )
     incremental: bool = setting(
         True,
         "Whether users whose lists can't have changed keep those of an earlier night.",
@@ -165,8 +175,11 @@ class Settings(  # the fields of the last class come first, those of `Settings` 
         "export", "score",
     )  # fmt: skip
     # maintain
+    keep_nights: int = setting(
+        30, "Published nights that are kept, the newest ones.", "maintain", ge=1, le=3650
+    )
     keep_days: int = setting(
-        30, "Days that nights and older versions of tables are kept.", "maintain", ge=7, le=3650
+        30, "Days that older versions of tables are kept.", "maintain", ge=7, le=3650
     )
 
     @classmethod

@@ -1,16 +1,17 @@
 """Keep the tables small: old nights go, small files are joined, what nobody reads is deleted.
 
-- A night that is more than `keep_days` older than the newest one goes from `recommendations` and
-  from what was staged. The visible night stays, however old it is.
+- Of the published nights that no rollback has left, the newest `keep_nights` stay. Whatever is
+  older than these goes from `recommendations` and from what was staged. Nights are counted, dates
+  are not compared with each other: one night far in the future takes one place, no more.
 - The small files of every table are joined; files that no version of the last `keep_days` has are
   deleted: those of older versions, and what killed attempts of tasks have left.
 - Each table by itself, under its lock. After a kill the next run goes on where this one was.
 
 Trade-off: a night that went can't be rolled back to, and a version of a table that is older than
-`keep_days` can't be read any more, so that such a night's lineage names what is gone.
+`keep_days` can't be read any more, so that such a night's lineage names what is gone. Where nights
+are staged and none is published, none goes.
 """
 
-import datetime as dt
 import time
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -18,10 +19,10 @@ from typing import Any
 from deltalake import DeltaTable
 
 from jobs.context import Context
-from jobs.nights.staged import nights_in
+from jobs.settings.model import Settings
 from jobs.warehouse.delta import Warehouse
+from jobs.warehouse.pointer import published_nights
 from jobs.warehouse.tables import RECOMMENDATIONS, RECOMMENDATIONS_STAGED
-from jobs.warehouse.views import connect, visible_night
 
 # what Delta itself goes by when it, or somebody's own VACUUM, cleans the table
 RETENTION = ("delta.logRetentionDuration", "delta.deletedFileRetentionDuration")
@@ -47,7 +48,7 @@ def run(context: Context) -> dict[str, Any]:
     with context.recorded("maintain") as record:
         names = warehouse.tables()
         record.inputs = {name: warehouse.version(name) for name in names}
-        done = {name: _maintain(warehouse, name, context.settings.keep_days) for name in names}
+        done = {name: _maintain(warehouse, name, context.settings) for name in names}
     lines = [
         f"{name:<22} {one.nights:>4} nights removed {one.joined:>7} files joined into {one.into}"
         f" {one.deleted:>7} deleted"
@@ -60,13 +61,14 @@ def run(context: Context) -> dict[str, Any]:
     }
 
 
-def _maintain(warehouse: Warehouse, name: str, keep_days: int) -> Maintained:
+def _maintain(warehouse: Warehouse, name: str, settings: Settings) -> Maintained:
+    keep_days = settings.keep_days
     with warehouse.lock(name):
         table = DeltaTable(warehouse.path(name))
         _set_retention(table, keep_days)
         nights = 0
         if name in (RECOMMENDATIONS, RECOMMENDATIONS_STAGED):
-            nights = _remove_nights(warehouse, table, keep_days)
+            nights = _remove_nights(warehouse, table, name, settings.keep_nights)
         joined = table.optimize.compact()
         # full: also what no commit ever named
         deleted = table.vacuum(keep_days * 24, dry_run=False, full=True)
@@ -79,16 +81,16 @@ def _set_retention(table: DeltaTable, keep_days: int) -> None:
         table.alter.set_table_properties(wanted)
 
 
-def _remove_nights(warehouse: Warehouse, table: DeltaTable, keep_days: int) -> int:
-    """Remove the old nights but the visible one, in one commit; return how many they were."""
-    nights = sorted(nights_in(table))
-    with connect(warehouse) as tables:
-        visible = visible_night(tables)
-    old = [
-        night
-        for night in nights
-        if night < nights[-1] - dt.timedelta(days=keep_days) and night != visible
-    ]
+def _remove_nights(warehouse: Warehouse, table: DeltaTable, name: str, keep_nights: int) -> int:
+    """Remove the nights before the newest `keep_nights`, in one commit; return how many they were.
+
+    The visible night is the newest of those that count, so that it always stays.
+    """
+    shown = published_nights(warehouse).shown & warehouse.nights(RECOMMENDATIONS)
+    kept = sorted(shown, reverse=True)[:keep_nights]
+    if len(kept) < keep_nights:
+        return 0
+    old = sorted(night for night in warehouse.nights(name) if night < kept[-1])
     if old:
         dates = ", ".join(f"'{night}'" for night in old)
         table.delete(f"run_date IN ({dates})")

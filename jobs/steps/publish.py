@@ -2,8 +2,9 @@
 
 - The staged rows are audited against the table versions that they were made of.
 - One commit replaces the night in `recommendations`.
-- The succeeded run that is recorded last is what the views point at: a reader sees the night
-  before or this one, whole.
+- The succeeded run makes it one of the published nights, of which the views show the newest
+  (`jobs.warehouse.pointer`): a reader sees the night before or this one, whole. An older date is
+  published without being seen.
 
 Publishing a night again converges on the same rows. A night that fails stays staged for a look.
 
@@ -13,6 +14,7 @@ that is right up to some hundred million rows a night.
 # ruff: noqa: S608  (names of tables and checked dates, nothing that people type)
 
 import time
+from contextlib import ExitStack
 from typing import Any
 
 import duckdb
@@ -23,6 +25,7 @@ from jobs.context import Context
 from jobs.nights.audit import audit
 from jobs.nights.staged import StagedNight, night_or_default, staged_night
 from jobs.warehouse.delta import Warehouse
+from jobs.warehouse.pointer import published_nights
 from jobs.warehouse.tables import RECOMMENDATIONS, RECOMMENDATIONS_STAGED, TABLES
 from jobs.warehouse.views import connect
 
@@ -30,23 +33,27 @@ _BATCH_ROWS = 100_000
 
 
 def run(context: Context, run_date: str | None = None) -> dict[str, Any]:
-    """Audit the staged night `run_date` and make it the visible one.
+    """Audit the staged night `run_date` and make it the visible one, unless a newer one is.
 
     Raises InputError where it isn't staged or fails its audit; what readers see stays as it was.
     """
     start = time.monotonic()
     warehouse = context.warehouse
     date = night_or_default(warehouse, run_date)
-    with context.recorded("publish", date) as record:
+    # a lock that is taken within is held until the run is recorded: `maintain`, a rollback or
+    # another publish can't come between the copy and the row that says what was copied
+    with ExitStack() as held, context.recorded("publish", date) as record:
         night, staged_version = staged_night(warehouse, date)
         record.model_version = night.model_version
         record.inputs = {**night.inputs, RECOMMENDATIONS_STAGED: staged_version}
         with connect(warehouse, record.inputs) as tables:
             counts = audit(tables, night)
+            held.enter_context(warehouse.lock(RECOMMENDATIONS))
             version = _copy(warehouse, tables, night)
         record.rows = {RECOMMENDATIONS: counts["rows"], "users": counts["users"]}
     return {
-        "visible_night": date.isoformat(),
+        "published_night": date.isoformat(),
+        "visible_night": str(published_nights(warehouse).visible),
         "model_version": night.model_version,
         "users": counts["users"],
         "rows": counts["rows"],
@@ -56,23 +63,25 @@ def run(context: Context, run_date: str | None = None) -> dict[str, Any]:
 
 
 def _copy(warehouse: Warehouse, tables: duckdb.DuckDBPyConnection, night: StagedNight) -> int:
-    """Replace the night in `recommendations` by its staged rows; return the table's version."""
+    """Replace the night in `recommendations` by its staged rows; return the table's version.
+
+    The caller holds the table's lock.
+    """
     table = TABLES[RECOMMENDATIONS]
     rows = tables.sql(
         f"SELECT {', '.join(table.column_names)} FROM night ORDER BY user_id, rank"
     ).to_arrow_reader(_BATCH_ROWS)
-    with warehouse.lock(RECOMMENDATIONS):
-        warehouse.create(RECOMMENDATIONS)
-        write_deltalake(
-            warehouse.path(RECOMMENDATIONS),
-            pa.RecordBatchReader.from_batches(
-                table.arrow_schema, (_typed(batch, table.arrow_schema) for batch in rows)
-            ),
-            mode="overwrite",
-            predicate=f"run_date = '{night.run_date}'",
-            commit_properties=CommitProperties(custom_metadata={"userMetadata": night.metadata()}),
-        )
-        return warehouse.version(RECOMMENDATIONS)
+    warehouse.create(RECOMMENDATIONS)
+    write_deltalake(
+        warehouse.path(RECOMMENDATIONS),
+        pa.RecordBatchReader.from_batches(
+            table.arrow_schema, (_typed(batch, table.arrow_schema) for batch in rows)
+        ),
+        mode="overwrite",
+        predicate=f"run_date = '{night.run_date}'",
+        commit_properties=CommitProperties(custom_metadata={"userMetadata": night.metadata()}),
+    )
+    return warehouse.version(RECOMMENDATIONS)
 
 
 def _typed(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:

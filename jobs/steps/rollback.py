@@ -1,53 +1,91 @@
 """Point the views at an earlier night, without touching a row of it.
 
-- The nights to choose from are those in `recommendations`: every one of them passed its audit.
-- A succeeded run of rollback is the new pointer; a later publish moves it on again.
+- The nights to choose from are those that were published and are still in `recommendations`. By
+  default it is the newest one before the visible night that no rollback has left behind.
+- A succeeded run of rollback is the new pointer (`jobs.warehouse.pointer`). The nights after it are
+  hidden until they are published again, or named by `--to`.
+- It reads `runs`, and the log of `recommendations`. Whatever else is damaged doesn't stop it.
+- Run again, it goes back once: with `--from` where that night isn't visible any more, and in
+  Airflow where the same task of the same run has gone back already.
 
-Trade-off: nothing is deleted, so that rolling forward again is as cheap.
+Trade-off: without `--from` a rollback can't know that an earlier one was killed before it could
+say what it did.
 """
-# ruff: noqa: S608  (names of tables and checked dates, nothing that people type)
 
+import datetime as dt
+import os
+from hashlib import sha256
 from typing import Any
 
 from jobs.context import Context
 from jobs.nights.staged import parse_night
-from jobs.warehouse.tables import RECOMMENDATIONS
-from jobs.warehouse.views import connect, visible_night
+from jobs.warehouse.delta import Warehouse
+from jobs.warehouse.lineage import succeeded_before
+from jobs.warehouse.pointer import Publication, PublishedNights, published_nights
+from jobs.warehouse.tables import RECOMMENDATIONS, RUNS
 from models.errors import InputError
 
+_AIRFLOW_TASK = ("AIRFLOW_CTX_DAG_ID", "AIRFLOW_CTX_DAG_RUN_ID", "AIRFLOW_CTX_TASK_ID")
 
-def run(context: Context, to: str | None = None) -> dict[str, Any]:
-    """Make the night `to` visible, by default the newest one before the visible night.
 
-    Raises InputError where there is no such published night.
+def run(context: Context, to: str | None = None, leaving: str | None = None) -> dict[str, Any]:
+    """Make the night `to` visible, by default the newest shown one before the visible night.
+
+    Where `leaving` isn't visible any more, nothing changes. Raises InputError where there is no
+    such published night, or a later one than `leaving` is visible.
     """
     wanted = None if to is None else parse_night(to, "--to")
+    left = None if leaving is None else parse_night(leaving, "--from")
     warehouse = context.warehouse
-    warehouse.tables()  # refuses a folder without any before the lock makes one
+    if not warehouse.exists(RUNS):
+        warehouse.tables()  # tells where there is no warehouse at all
+        raise InputError("no night is published yet: run `nightrank publish` first")
     # until the run is recorded, so that `maintain` doesn't remove the night in between
     with warehouse.lock(RECOMMENDATIONS), context.recorded("rollback", wanted) as record:
-        with connect(warehouse) as tables:
-            current = visible_night(tables)
-            rows = tables.sql(
-                f"SELECT run_date, max_by(model_version, rank), count(*) FROM {RECOMMENDATIONS} "
-                "GROUP BY run_date ORDER BY run_date"
-            ).fetchall()
+        nights = published_nights(warehouse)
+        current = nights.visible
         if current is None:
             raise InputError("no night is published yet: run `nightrank publish` first")
-        nights = {date: (version, count) for date, version, count in rows}
-        earlier = [date for date in nights if date < current]
-        if wanted is None and not earlier:
-            raise InputError(f"no night before {current} is published: name one with --to")
-        target = earlier[-1] if wanted is None else wanted
-        if target not in nights:
-            known = ", ".join(map(str, nights))
-            raise InputError(f"--to {target}: that night isn't published; published: {known}")
-        record.run_date, (record.model_version, count) = target, nights[target]
+        key = _airflow_task()
+        done = succeeded_before(warehouse, key) or _has_left(left, current, nights)
+        target = current if done else _target(warehouse, nights, current, wanted)
+        found = nights.published.get(target, Publication(None, 0))
+        record.run_date, record.model_version = target, found.model_version
         record.inputs = {RECOMMENDATIONS: warehouse.version(RECOMMENDATIONS)}
-        record.rows = {RECOMMENDATIONS: count}
+        record.rows = {RECOMMENDATIONS: found.rows}
+        record.run_id = record.run_id if done else key or record.run_id
     return {
         "visible_night": target.isoformat(),
         "before": current.isoformat(),
-        "model_version": record.model_version,
-        "rows": count,
+        "model_version": found.model_version,
+        "rows": found.rows,
     }
+
+
+def _has_left(left: dt.date | None, current: dt.date, nights: PublishedNights) -> bool:
+    """Return whether a rollback from the night `left` has been done already."""
+    if left is None or left == current:
+        return False
+    if left > current and left in nights.published:
+        return True
+    raise InputError(f"--from {left}: the visible night is {current}: name that one")
+
+
+def _target(
+    warehouse: Warehouse, nights: PublishedNights, current: dt.date, wanted: dt.date | None
+) -> dt.date:
+    there = nights.published.keys() & warehouse.nights(RECOMMENDATIONS)
+    earlier = [night for night in nights.shown & there if night < current]
+    if wanted is None and not earlier:
+        raise InputError(f"no night before {current} is published: name one with --to")
+    target = max(earlier) if wanted is None else wanted
+    if target not in there:
+        known = ", ".join(map(str, sorted(there)))
+        raise InputError(f"--to {target}: that night isn't published; published: {known}")
+    return target
+
+
+def _airflow_task() -> str | None:
+    """Return a run_id that every try of one Airflow task has, None outside of Airflow."""
+    named = [os.environ.get(name) for name in _AIRFLOW_TASK]
+    return sha256(repr(named).encode()).hexdigest()[:32] if all(named) else None

@@ -1,6 +1,7 @@
 """Score every user-item pair with the champion and stage each user's top k for a night.
 
-- The versions of all tables are pinned first and travel with the staged rows.
+- The versions of all tables are pinned first and travel with the staged rows. Of them a night reads
+  what was known at the end of its date (`jobs.nights.horizon`).
 - New texts are encoded and the items' factors computed once, into files that every worker maps.
 - Spark brings the interactions of each user together; its tasks score the users against all items
   and write the lists to files; lists of users of whom nothing has changed since an earlier night,
@@ -20,6 +21,7 @@ from typing import Any
 from pyspark.sql import SparkSession
 
 from jobs.context import Context
+from jobs.nights.horizon import Horizon, count_users, horizon, refuse_date, refuse_model
 from jobs.nights.incremental import Kept, kept_lists
 from jobs.nights.rows import write_item_ids
 from jobs.nights.staged import StagedNight, night_or_default
@@ -31,7 +33,6 @@ from jobs.spark.shipping import ship_code, shipped
 from jobs.warehouse.dataset import read_catalogue
 from jobs.warehouse.delta import Warehouse
 from jobs.warehouse.tables import INTERACTIONS, ITEMS, RECOMMENDATIONS_STAGED, USERS
-from jobs.warehouse.views import connect
 from models.data.interactions import Catalogue
 from models.data.texts import item_texts
 from models.processors import usable_cores
@@ -40,7 +41,7 @@ from models.serving.night import NightPlan, block_items, prepare, usable_device
 
 
 def run(context: Context, run_date: str | None = None) -> dict[str, Any]:
-    """Stage the night `run_date`; InputError where there is no champion or no data."""
+    """Stage the night `run_date`; InputError where it, the champion or the data won't do."""
     start = time.monotonic()
     settings, warehouse = context.settings, context.warehouse
     date = night_or_default(warehouse, run_date)
@@ -48,48 +49,51 @@ def run(context: Context, run_date: str | None = None) -> dict[str, Any]:
         bundle = context.registry.champion()
         versions = _versions(warehouse)
         record.model_version, record.inputs = bundle.version, versions
-        night = StagedNight(date, bundle.version, settings.k, versions, settings.asked)
-        catalogue = read_catalogue(warehouse, versions[ITEMS])
-        users, items = _count_users(warehouse, versions), len(catalogue.item_ids)
+        known = horizon(warehouse, versions[INTERACTIONS], date)
+        refuse_date(date, known.interactions, settings.allow_future_night)
+        until = refuse_model(bundle, known, settings.allow_later_model)
+        night = StagedNight(date, bundle.version, settings.k, versions, settings.asked, True)
+        catalogue = read_catalogue(warehouse, versions[ITEMS], known.later_items)
+        users = count_users(warehouse, versions, known)
         with warehouse.lock(RECOMMENDATIONS_STAGED), tempfile.TemporaryDirectory() as scratch:
             session = open_session(settings, f"score {date}")
             device = usable_device(bundle.path(RANKER), settings.device)
-            known = bundle.item_ids
-            kept = kept_lists(warehouse, night, known, device) if settings.incremental else None
+            kept = _kept(context, bundle, night, known, device)
             folder = Path(scratch)
             encoded = _prepare(warehouse, bundle, catalogue, kept, folder / "arrays")
             plan = _plan(settings, session, bundle, folder, date, device)
             scoring = time.monotonic()
-            staged = stage(session, warehouse, night, catalogue, users, plan, kept)
-            pairs_per_second = round(staged.users_scored * items / (time.monotonic() - scoring))
-        record.rows = {RECOMMENDATIONS_STAGED: staged.rows, "users": users, "k": settings.k}
-        record.rows["users_scored"] = staged.users_scored
+            staged = stage(session, warehouse, night, known, catalogue, users, plan, kept)
+            scoring = time.monotonic() - scoring
+        counts = {"users": users, "users_scored": staged.users_scored}
+        record.rows = {RECOMMENDATIONS_STAGED: staged.rows, "k": settings.k, **counts}
     return {
         "staged_night": date.isoformat(),
         "model_version": bundle.version,
         "device": device,
-        "users": users,
-        "users_scored": staged.users_scored,
-        "items": items,
+        "trained_until": until,
+        **counts,
+        "items": len(catalogue.item_ids),
         "rows": staged.rows,
         "texts_encoded": encoded,
         "seconds": round(time.monotonic() - start, 2),
-        "pairs_per_second": pairs_per_second,
+        "pairs_per_second": round(staged.users_scored * len(catalogue.item_ids) / scoring),
         "table_version": staged.version,
     }
+
+
+def _kept(
+    context: Context, bundle: Bundle, night: StagedNight, known: Horizon, device: str
+) -> Kept | None:
+    if not context.settings.incremental:
+        return None
+    return kept_lists(context.warehouse, night, known.later_items, bundle.item_ids, device)
 
 
 def _versions(warehouse: Warehouse) -> dict[str, int]:
     # interactions first: items that are read later hold every item that they name
     names = [INTERACTIONS, ITEMS, *([USERS] if warehouse.exists(USERS) else [])]
     return {name: warehouse.version(name) for name in names}
-
-
-def _count_users(warehouse: Warehouse, versions: dict[str, int]) -> int:
-    tables = [name for name in (INTERACTIONS, USERS) if name in versions]
-    everyone = " UNION ".join(f"SELECT user_id FROM {name}" for name in tables)  # noqa: S608
-    with connect(warehouse, versions) as connection:
-        return int(connection.sql(f"SELECT count(*) FROM ({everyone})").fetchall()[0][0])  # noqa: S608
 
 
 def _prepare(

@@ -97,6 +97,7 @@ def _manifest(
         learning_curve=result.curve,
         code=code_hash(),
         libraries={name: library_version(name) for name in LIBRARIES},
+        trained_until=float(dataset.interactions.time.max()),
     )
 
 

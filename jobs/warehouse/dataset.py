@@ -11,6 +11,7 @@ training and the baselines need arrays. Scoring reads interactions through Spark
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -61,16 +62,23 @@ def read_dataset(warehouse: Warehouse, versions: Mapping[str, int] | None = None
     )
 
 
-def read_catalogue(warehouse: Warehouse, version: int) -> Catalogue:
-    """Return the items alone, as they stand at `version`; InputError when there are none."""
-    return _catalogue(_sorted_items(warehouse, version))
+def read_catalogue(warehouse: Warehouse, version: int, without: Collection[str] = ()) -> Catalogue:
+    """Return the items alone, as they stand at `version`, but those `without`.
+
+    Raises InputError when there are none.
+    """
+    items = _sorted_items(warehouse, version)
+    return _catalogue(items.filter(pc.invert(_among(items, without))) if without else items)
 
 
 def read_items(warehouse: Warehouse, version: int, item_ids: Collection[str]) -> Catalogue:
     """Return those of the items `item_ids` that are there at `version`, maybe none."""
-    wanted = pa.array(list(item_ids), pa.string())
     items = warehouse.read(ITEMS, version)
-    return _catalogue(items.filter(pc.is_in(items["item_id"], value_set=wanted)))
+    return _catalogue(items.filter(_among(items, item_ids)))
+
+
+def _among(items: pa.Table, item_ids: Collection[str]) -> Any:
+    return pc.is_in(items["item_id"], value_set=pa.array(list(item_ids), pa.string()))
 
 
 def _pin(warehouse: Warehouse, versions: Mapping[str, int]) -> dict[str, int]:

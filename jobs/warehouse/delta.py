@@ -10,6 +10,7 @@ can overwrite each other's commit (delta-io/delta#683). A lock of the operating 
 that; the price is one writer per table at a time.
 """
 
+import datetime as dt
 import fcntl
 import logging
 import tempfile
@@ -63,6 +64,16 @@ class Warehouse:
         if not found:
             raise InputError(f"no tables under {self.root}: run `nightrank ingest SOURCE` first")
         return found
+
+    def nights(self, name: str) -> set[dt.date]:
+        """Return the nights that the table `name` has rows of, from its log alone.
+
+        The table is partitioned by `run_date`; there are no nights where it is absent.
+        """
+        if not self.exists(name):
+            return set()
+        partitions = DeltaTable(self.path(name)).partitions()
+        return {dt.date.fromisoformat(partition["run_date"]) for partition in partitions}
 
     def version(self, name: str) -> int:
         """Return the newest version of the table `name`; InputError when it is absent."""

@@ -174,9 +174,11 @@ _ALL = (
             status=_STRING,
             finished_at=_TIMESTAMP,
             message=_STRING,
-            nullable=["run_date", "model_version", "message"],
+            sequence=pa.int64(),
+            nullable=["run_date", "model_version", "message", "sequence"],
         ),
         key=("run_id",),
+        migrations=(AddColumn("sequence"),),
     ),
 )
 TABLES: dict[str, Table] = {table.name: table for table in _ALL}

@@ -1,13 +1,12 @@
 """The tables and the analysts' views, for DuckDB (no JVM) and for Spark SQL.
 
-- `recommendations_latest` has the rows of the visible night, which is named by the newest run of
-  publish or rollback that succeeded.
+- `recommendations_latest` has the rows of the visible night (`jobs.warehouse.pointer`).
 - `recommendations_named` has the same rows with the items' titles.
-- Both engines get the same SQL. Before the first publish the views are empty.
+- Both engines get the same SQL. Before the first publish the views are empty. Where the visible
+  night has no rows, a query of them fails and names it; all tables can still be read.
 
-Trade-off: the visible night is named by a row of `runs`, which is read before `recommendations`, so
-that no reader sees half a night. A Spark view reads that row for every query, a DuckDB connection
-once.
+Trade-off: the visible night is named by rows of `runs`, which are read before `recommendations`, so
+that no reader sees half a night. A Spark view reads them for every query, a DuckDB connection once.
 """
 # ruff: noqa: S608  (names of tables and checked dates, nothing that people type)
 
@@ -19,7 +18,7 @@ from typing import TYPE_CHECKING
 import duckdb
 
 from jobs.warehouse.delta import Warehouse
-from jobs.warehouse.lineage import SUCCEEDED
+from jobs.warehouse.pointer import VISIBLE_NIGHT, visible_night
 from jobs.warehouse.tables import (
     ITEMS,
     RECOMMENDATIONS,
@@ -32,10 +31,15 @@ from jobs.warehouse.tables import (
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
-VISIBLE_NIGHT = (
-    f"SELECT max_by(run_date, finished_at) FROM {RUNS} "
-    f"WHERE step IN ('publish', 'rollback') AND status = '{SUCCEEDED}'"
+_LOST = (
+    f"is the visible night, but `{RECOMMENDATIONS}` has no rows of it: publish it again, or run "
+    "`nightrank rollback`"
 )
+_NIGHT_WITH_ROWS = f"""
+SELECT CASE WHEN v.night IS NULL OR r.run_date IS NOT NULL THEN v.night
+            ELSE CAST(raise_error(concat('night ', v.night, ' {_LOST}')) AS DATE) END
+FROM ({VISIBLE_NIGHT}) AS v(night)
+LEFT JOIN (SELECT DISTINCT run_date FROM {RECOMMENDATIONS}) AS r ON r.run_date = v.night"""
 _BEHIND_VIEWS = (RUNS, RECOMMENDATIONS, ITEMS)
 
 
@@ -74,19 +78,21 @@ def connect(
                 connection.register(name, warehouse.dataset(name, pinned.get(name)))
             elif name in _BEHIND_VIEWS:
                 connection.register(name, TABLES[name].arrow_schema.empty_table())
-        night = visible_night(connection)
-        literal = "CAST(NULL AS DATE)" if night is None else f"DATE '{night}'"
-        connection.execute(f"CREATE VIEW {RECOMMENDATIONS_LATEST} AS {latest(literal)}")
+        night = _literal(warehouse, visible_night(connection))
+        connection.execute(f"CREATE VIEW {RECOMMENDATIONS_LATEST} AS {latest(night)}")
         connection.execute(f"CREATE VIEW {RECOMMENDATIONS_NAMED} AS {named()}")
         yield connection
     finally:
         connection.close()
 
 
-def visible_night(connection: duckdb.DuckDBPyConnection) -> dt.date | None:
-    """Return the night that readers see, None before the first publish."""
-    night: dt.date | None = connection.sql(VISIBLE_NIGHT).fetchall()[0][0]
-    return night
+def _literal(warehouse: Warehouse, night: dt.date | None) -> str:
+    """Return DuckDB's SQL for the visible night, which fails where that night has no rows."""
+    if night is None:
+        return "CAST(NULL AS DATE)"
+    if night in warehouse.nights(RECOMMENDATIONS):
+        return f"DATE '{night}'"
+    return f"SELECT CAST(error('night {night} {_LOST}') AS DATE)"
 
 
 def register_views(spark: "SparkSession", warehouse: Warehouse) -> None:
@@ -101,7 +107,7 @@ def register_views(spark: "SparkSession", warehouse: Warehouse) -> None:
             continue
         frame.createOrReplaceTempView(name)
     for name, query in (
-        (RECOMMENDATIONS_LATEST, latest(VISIBLE_NIGHT)),
+        (RECOMMENDATIONS_LATEST, latest(_NIGHT_WITH_ROWS)),
         (RECOMMENDATIONS_NAMED, named()),
     ):
         spark.sql(f"CREATE OR REPLACE TEMPORARY VIEW {name} AS {query}")

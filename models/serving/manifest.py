@@ -146,6 +146,8 @@ class Manifest:
     """The machine on which the export measured what suits it; None where nothing was measured."""
     quantisation: str | None = None
     """The kind of quantisation that the exported encoder has."""
+    trained_until: float | None = None
+    """When the newest interaction of its training was, in seconds since 1970; None before 0.3.0."""
 
     def to_json(self) -> dict[str, Any]:
         """Return the contents of `model.json`; fields that are None are left out."""
@@ -192,6 +194,7 @@ class Manifest:
             export_code=keys.take("export_code", _optional(_text), None),
             export_machine=keys.take("export_machine", _optional(_mapping(_text)), None),
             quantisation=keys.take("quantisation", _optional(_text), None),
+            trained_until=keys.take("trained_until", _optional(_number), None),
         )
         keys.refuse_others()
         return manifest

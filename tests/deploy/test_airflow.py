@@ -39,7 +39,7 @@ SMALL = {
     "distil_texts": 100,
     "parity_tolerance": 1.0,
 }
-NIGHT = "1998-05-01"
+NIGHT = "1998-04-23"
 
 
 def surroundings(folder: Path, warehouse: Path, source: Path) -> dict[str, str]:

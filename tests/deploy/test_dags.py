@@ -96,7 +96,7 @@ for name, conf in json.loads(sys.argv[2]):
 """
 GOOD_RUNS: list[tuple[str, dict[str, Any]]] = [
     ("retrain", {"source": HOSTILE, "encoder": HOSTILE, "epochs": 3, "warmup_share": 0.0}),
-    ("nightly", {"run_date": "2026-02-28"}),
+    ("nightly", {"run_date": "2026-02-28", "allow_later_model": True}),  # a backfill
     ("nightly", {}),
     ("maintain", {"keep_days": 60}),
 ]
@@ -238,9 +238,13 @@ def test_values_reach_the_commands_as_they_are(answers: tuple[list[str], list[An
     form = configured | {
         "NIGHTRANK_ENCODER": HOSTILE, "NIGHTRANK_EPOCHS": "3", "NIGHTRANK_WARMUP_SHARE": "0.0",
     }  # fmt: skip
-    bigger = configured | {"NIGHTRANK_SPARK_MEMORY": "2g"}
+    earlier = configured | {"NIGHTRANK_ALLOW_LATER_MODEL": "True"}
+    tonight = configured | {"NIGHTRANK_ALLOW_FUTURE_NIGHT": "true"}
     assert [settings for _, _, settings in calls] == [
-        *[form] * 5, *[bigger] * 4, *[configured] * 4, configured | {"NIGHTRANK_KEEP_DAYS": "60"},
+        *[form] * 5,
+        earlier, configured, earlier, earlier,
+        configured, configured, tonight, configured,
+        configured | {"NIGHTRANK_KEEP_DAYS": "60"},
     ]  # fmt: skip
     question = ["nightrank", "show-config", "--json"]
     words = [call for call, _, _ in calls if call != question]

@@ -35,7 +35,7 @@ from jobs.warehouse.tables import ITEMS, RECOMMENDATIONS_STAGED
 
 pytestmark = pytest.mark.spark
 
-NIGHT = "2026-01-05"
+NIGHT = "1998-04-23"
 PROJECT = Path(__file__).parents[2]
 SCALE = PROJECT / "docs" / "scale.md"
 DRIVER = {

@@ -1,6 +1,7 @@
 """A night that keeps lists equals one that scores everybody, whatever changed in between."""
 
 import datetime as dt
+import json
 import shutil
 from collections import Counter
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 import toy_version
+from deltalake import CommitProperties, write_deltalake
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
@@ -16,6 +18,7 @@ from pyspark.sql import SparkSession
 from staging import vacuum
 
 from jobs.context import Context
+from jobs.nights.staged import staged_nights
 from jobs.settings.model import Settings
 from jobs.steps import maintain, score
 from jobs.warehouse.delta import Warehouse
@@ -48,7 +51,7 @@ def scored(
     """
     root = tmp_path_factory.mktemp("incremental") / "warehouse"
     shutil.copytree(ingested, root)
-    settings = Settings(warehouse=str(root))
+    settings = Settings(warehouse=str(root), allow_future_night=True)
     found = items(settings)
     change(spark, settings, ITEMS, [{**found[item], "available": False} for item in AWAY])
     seen = sorted(found.keys() - set(AWAY))[3:]
@@ -240,6 +243,21 @@ def test_everybody_is_scored_where_lists_can_change_for_all(
         )
         change(spark, settings, INTERACTIONS, [event("7", "9")])
     assert score.run(Context.of(settings), date)["users_scored"] == 61
+
+
+def test_a_night_that_an_older_release_staged_is_not_copied(copy: Settings) -> None:
+    """It may hold what came after its date."""
+    warehouse = Warehouse(copy.warehouse)
+    [night] = staged_nights(warehouse)
+    told = json.loads(night.metadata())
+    del told["as_of_date"]
+    write_deltalake(
+        warehouse.path(RECOMMENDATIONS_STAGED),
+        warehouse.read(RECOMMENDATIONS_STAGED).slice(0, 0),
+        mode="append",
+        commit_properties=CommitProperties(custom_metadata={"userMetadata": json.dumps(told)}),
+    )
+    assert score.run(Context.of(copy), SECOND)["users_scored"] == 61
 
 
 def test_lists_are_kept_over_maintenance(copy: Settings, spark: SparkSession) -> None:

@@ -20,11 +20,12 @@ from models.errors import InputError
 
 DAY = 86_400
 NIGHTS = [NIGHT + dt.timedelta(days=days) for days in (0, 1, 30, 31)]
+FAR = dt.date(2099, 1, 1)
 
 
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
-    """Four published nights, the first of them 31 days before the last."""
+    """Four published nights."""
     made = Settings(warehouse=str(tmp_path / "warehouse"))
     ingest(Warehouse(made.warehouse))
     for night in NIGHTS:
@@ -56,9 +57,13 @@ def age(settings: Settings, name: str, days: int) -> None:
         os.utime(path, (time.time() - days * DAY,) * 2)
 
 
+def keeping(settings: Settings, nights: int) -> Context:
+    return Context.of(settings.model_copy(update={"keep_nights": nights}))
+
+
 def test_old_nights_go_from_both_tables(settings: Settings) -> None:
     before = visible(settings)
-    result = maintain.run(Context.of(settings))
+    result = maintain.run(keeping(settings, 3))
     for name in (RECOMMENDATIONS, RECOMMENDATIONS_STAGED):
         assert nights(settings, name) == set(NIGHTS[1:])
         assert result["tables"][name]["nights"] == 1
@@ -71,12 +76,30 @@ def test_old_nights_go_from_both_tables(settings: Settings) -> None:
         rollback.run(Context.of(settings), str(NIGHTS[0]))
 
 
-def test_the_visible_night_stays_however_old(settings: Settings) -> None:
-    rollback.run(Context.of(settings), str(NIGHTS[0]))
+def test_one_night_far_in_the_future_takes_one_place(settings: Settings) -> None:
+    """And none once it is rolled back; its rows stay until newer nights have come."""
+    stage(Warehouse(settings.warehouse), RIGHT, FAR)
+    publish.run(Context.of(settings), str(FAR))
+    maintain.run(keeping(settings, 4))
+    assert nights(settings, RECOMMENDATIONS) == {*NIGHTS[1:], FAR}
+    assert rollback.run(Context.of(settings))["visible_night"] == str(NIGHTS[3])
+    maintain.run(keeping(settings, 2))
+    assert nights(settings, RECOMMENDATIONS) == {*NIGHTS[2:], FAR}
+
+
+def test_the_visible_night_and_what_came_after_it_stay(settings: Settings) -> None:
+    rollback.run(Context.of(settings), str(NIGHTS[1]))
     before = visible(settings)
-    maintain.run(Context.of(settings.model_copy(update={"keep_days": 7})))
-    assert nights(settings, RECOMMENDATIONS) == {NIGHTS[0], *NIGHTS[2:]}
+    maintain.run(keeping(settings, 1))
+    assert nights(settings, RECOMMENDATIONS) == set(NIGHTS[1:])
     assert visible(settings) == before
+
+
+def test_fewer_nights_than_are_kept_all_stay(settings: Settings) -> None:
+    stage(Warehouse(settings.warehouse), RIGHT, NIGHTS[0] - dt.timedelta(days=300))
+    maintain.run(keeping(settings, 5))
+    assert nights(settings, RECOMMENDATIONS) == set(NIGHTS)
+    assert len(nights(settings, RECOMMENDATIONS_STAGED)) == 5
 
 
 def test_small_files_are_joined_and_changes_are_told_as_before(settings: Settings) -> None:
@@ -95,8 +118,8 @@ def test_small_files_are_joined_and_changes_are_told_as_before(settings: Setting
 
 
 def test_a_second_run_finds_nothing_to_do(settings: Settings) -> None:
-    maintain.run(Context.of(settings))
-    again = maintain.run(Context.of(settings))["tables"]
+    maintain.run(keeping(settings, 3))
+    again = maintain.run(keeping(settings, 3))["tables"]
     del again[RUNS]  # which has one row more
     assert {tuple(one.values()) for one in again.values()} == {(0, 0, 0, 0)}
 

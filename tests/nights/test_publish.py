@@ -1,6 +1,9 @@
 """Publish on real Delta tables: the audit, the one commit, the pointer, and readers meanwhile."""
 
 import datetime as dt
+import fcntl
+import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,9 +16,17 @@ from staging import NEW_YEAR, NIGHT, ODD, RIGHT, Row, add, ingest, stage, visibl
 from jobs.context import Context
 from jobs.nights.staged import night_or_default, parse_night
 from jobs.settings.model import Settings
-from jobs.steps import publish, sql
+from jobs.steps import maintain, publish, sql
 from jobs.warehouse.delta import Warehouse
-from jobs.warehouse.tables import INTERACTIONS, ITEMS, RECOMMENDATIONS_STAGED, RUNS, TABLES, USERS
+from jobs.warehouse.tables import (
+    INTERACTIONS,
+    ITEMS,
+    RECOMMENDATIONS,
+    RECOMMENDATIONS_STAGED,
+    RUNS,
+    TABLES,
+    USERS,
+)
 from models.errors import InputError
 
 
@@ -52,6 +63,33 @@ def test_a_later_night_takes_over_and_the_earlier_one_stays(settings: Settings) 
     publish.run(Context.of(settings), "2026-01-06")
     assert visible(settings) == [list(row) for row in later]
     assert sql.run(Context.of(settings), "SELECT count(*) FROM recommendations")["rows"] == [[6]]
+
+
+def test_nothing_comes_between_the_copy_and_the_row_of_the_run(settings: Settings) -> None:
+    """Held up before that row, a publish holds `maintain` up too."""
+    warehouse = Warehouse(settings.warehouse)
+    for day in (5, 6):
+        stage(warehouse, RIGHT, dt.date(2026, 1, day))
+        publish.run(Context.of(settings), f"2026-01-0{day}")
+    stage(warehouse, RIGHT, dt.date(2026, 1, 4))
+    version = warehouse.version(RECOMMENDATIONS)
+    publishing = threading.Thread(target=publish.run, args=(Context.of(settings), "2026-01-04"))
+    strict = settings.model_copy(update={"keep_nights": 1})
+    maintaining = threading.Thread(target=maintain.run, args=(Context.of(strict),))
+    with warehouse.lock(RUNS):
+        publishing.start()
+        while warehouse.version(RECOMMENDATIONS) == version:
+            time.sleep(0.01)
+        maintaining.start()
+        time.sleep(0.3)
+        lock = Path(warehouse.root, ".locks", "recommendations.lock")
+        with lock.open() as file, pytest.raises(BlockingIOError):
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        assert warehouse.version(RECOMMENDATIONS) == version + 1
+    publishing.join()
+    maintaining.join()
+    assert warehouse.nights(RECOMMENDATIONS) == {dt.date(2026, 1, 6)}
+    assert visible(settings) == [list(row) for row in RIGHT]
 
 
 def test_a_night_without_rows_is_no_night(settings: Settings) -> None:
@@ -120,6 +158,23 @@ def test_the_audit_reads_the_versions_that_the_night_was_made_of(settings: Setti
     late: dict[str, Any] = {"user_id": ["eve", "ada"], "item_id": ["a", "b"], "value": [5.0, 5.0]}
     add(warehouse, INTERACTIONS, {**late, "ts": [NEW_YEAR] * 2, "ingest_id": ["2"] * 2})
     assert publish.run(Context.of(settings), "2026-01-05")["users"] == 2
+
+
+def test_the_audit_knows_nothing_after_the_night(settings: Settings) -> None:
+    """Bob, item b and what ada did come later: so ada has nothing left, and ODD has a alone."""
+    warehouse = Warehouse(settings.warehouse)
+    later: dict[str, Any] = {"user_id": ["bob", "ada"], "item_id": ["b", "b"], "value": [5.0, 5.0]}
+    tenth = dt.datetime(2026, 1, 10, tzinfo=dt.UTC)
+    add(warehouse, INTERACTIONS, {**later, "ts": [tenth] * 2, "ingest_id": ["2"] * 2})
+    add(warehouse, USERS, {"user_id": ["bob"], "text": ["nurse"], "attributes": [[]]})
+    stage(warehouse, RIGHT)
+    with pytest.raises(InputError, match="2 items that aren't available"):
+        publish.run(Context.of(settings), "2026-01-05")
+    stage(warehouse, [(ODD, 1, "a", 0.75), ("bob", 1, "a", 0.5)])
+    with pytest.raises(InputError, match=r"1 users that nobody knows \(user 'bob'\)"):
+        publish.run(Context.of(settings), "2026-01-05")
+    stage(warehouse, [(ODD, 1, "a", 0.75)])
+    assert publish.run(Context.of(settings), "2026-01-05")["users"] == 1
 
 
 def test_a_night_that_is_not_staged_names_the_command(settings: Settings) -> None:

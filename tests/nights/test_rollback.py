@@ -1,6 +1,9 @@
 """Rollback moves the pointer among published nights and touches no row."""
 
 import datetime as dt
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -10,7 +13,7 @@ from jobs.context import Context
 from jobs.settings.model import Settings
 from jobs.steps import publish, rollback
 from jobs.warehouse.delta import Warehouse
-from jobs.warehouse.tables import RECOMMENDATIONS, RUNS
+from jobs.warehouse.tables import INTERACTIONS, ITEMS, RECOMMENDATIONS, RUNS, USERS
 from models.errors import InputError
 
 NIGHTS = [dt.date(2026, 1, day) for day in (5, 6, 7)]
@@ -46,6 +49,66 @@ def test_the_default_is_the_night_before_the_visible_one(settings: Settings) -> 
     assert ada(settings) == 0.0
 
 
+def test_with_from_it_goes_back_once(settings: Settings) -> None:
+    """As after a rollback that was killed between its commit and its last word."""
+    for _ in range(3):
+        result = rollback.run(Context.of(settings), leaving="2026-01-07")
+        assert result["visible_night"] == "2026-01-06"
+    assert ada(settings) == 0.25
+    rollback.run(Context.of(settings), to="2026-01-05", leaving="2026-01-06")
+    rollback.run(Context.of(settings), to="2026-01-05", leaving="2026-01-06")
+    assert ada(settings) == 0.0
+
+
+def test_a_task_of_airflow_goes_back_once(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIRFLOW_CTX_DAG_ID", "mend")
+    monkeypatch.setenv("AIRFLOW_CTX_TASK_ID", "rollback")
+    for run, night in (("first", "2026-01-06"), ("second", "2026-01-05")):
+        monkeypatch.setenv("AIRFLOW_CTX_DAG_RUN_ID", run)
+        for _ in range(3):
+            assert rollback.run(Context.of(settings))["visible_night"] == night
+    runs = Warehouse(settings.warehouse).read(RUNS)["run_id"].to_pylist()
+    assert len(set(runs)) == len(runs)
+
+
+def test_a_killed_rollback_is_done_once_by_its_next_try(settings: Settings) -> None:
+    """The process is killed as soon as its commit can be seen, and started again."""
+    warehouse = Warehouse(settings.warehouse)
+    version = warehouse.version(RUNS)
+    command = [sys.executable, "-m", "jobs.cli", "rollback", "--from", "2026-01-07"]
+    command += ["--warehouse", settings.warehouse]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    while warehouse.version(RUNS) == version and process.poll() is None:
+        time.sleep(0.002)
+    process.kill()
+    process.wait()
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert "visible_night  2026-01-06" in done.stdout
+    assert ada(settings) == 0.25
+
+
+def test_damage_elsewhere_does_not_block_the_way_out(settings: Settings) -> None:
+    """Neither a table without a log, nor rows of a night that can't be read."""
+    for name in (USERS, ITEMS, INTERACTIONS):
+        for log in (Path(settings.warehouse) / name / "_delta_log").iterdir():
+            log.write_text("damaged")
+    for night in NIGHTS:
+        for file in (Path(settings.warehouse) / RECOMMENDATIONS).glob(f"run_date={night}/*"):
+            file.write_bytes(b"damaged")
+    assert rollback.run(Context.of(settings))["visible_night"] == "2026-01-06"
+
+
+def test_a_night_published_twice_is_one_night(settings: Settings) -> None:
+    stage(Warehouse(settings.warehouse), [*RIGHT[1:], ("ada", 1, "b", 0.125)], NIGHTS[2], "m9")
+    result = publish.run(Context.of(settings), str(NIGHTS[2]))
+    assert (result["visible_night"], ada(settings)) == ("2026-01-07", 0.125)
+    assert rollback.run(Context.of(settings))["visible_night"] == "2026-01-06"
+    back = rollback.run(Context.of(settings), to="2026-01-07")
+    assert (back["model_version"], back["rows"], ada(settings)) == ("m9", 3, 0.125)
+
+
 def test_a_named_night_and_forward_again(settings: Settings) -> None:
     assert rollback.run(Context.of(settings), to="2026-01-05")["rows"] == len(RIGHT)
     assert ada(settings) == 0.0
@@ -59,7 +122,7 @@ def test_a_named_night_and_forward_again(settings: Settings) -> None:
 def test_the_pointer_is_a_run_with_night_and_version(settings: Settings) -> None:
     rollback.run(Context.of(settings), to="2026-01-05")
     runs = Warehouse(settings.warehouse).read(RUNS).to_pylist()
-    newest = max(runs, key=lambda row: row["finished_at"])
+    newest = max(runs, key=lambda row: row["sequence"])
     assert (newest["step"], newest["run_date"], newest["model_version"]) == (
         "rollback",
         NIGHTS[0],
@@ -71,12 +134,29 @@ def test_the_pointer_is_a_run_with_night_and_version(settings: Settings) -> None
     ("to", "message"),
     [
         ("2026-01-09", r"--to 2026-01-09: .*published: 2026-01-05, 2026-01-06, 2026-01-07"),
+        ("2026-01-05x", "--to '2026-01-05x': expected a date"),
         ("yesterday", "--to 'yesterday': expected a date as YYYY-MM-DD"),
     ],
 )
 def test_a_night_that_is_not_there_is_refused(settings: Settings, to: str, message: str) -> None:
     with pytest.raises(InputError, match=message):
         rollback.run(Context.of(settings), to)
+    assert ada(settings) == 0.5
+
+
+@pytest.mark.parametrize(
+    ("leaving", "message"),
+    [
+        ("2026-01-06", "--from 2026-01-06: the visible night is 2026-01-07: name that one"),
+        ("2026-02-06", "--from 2026-02-06: the visible night is 2026-01-07: name that one"),
+        ("lately", "--from 'lately': expected a date as YYYY-MM-DD"),
+    ],
+)
+def test_a_night_that_cannot_be_left_is_refused(
+    settings: Settings, leaving: str, message: str
+) -> None:
+    with pytest.raises(InputError, match=message):
+        rollback.run(Context.of(settings), leaving=leaving)
     assert ada(settings) == 0.5
 
 

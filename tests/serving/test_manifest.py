@@ -76,6 +76,7 @@ manifests = st.builds(
     export_code=st.none() | names,
     export_machine=st.none() | st.dictionaries(names, names),
     quantisation=st.none() | names,
+    trained_until=st.none() | numbers,
 )
 
 
@@ -120,6 +121,7 @@ def test_a_trained_version_has_no_settings_of_an_export() -> None:
         ({"item_ids": "1, 2"}, r"key `item_ids`: expected list, got '1, 2'"),
         ({"tables": {"items": 1.5}}, r"key `tables`: expected int, got 1\.5"),
         ({"settings": {"seed": [0]}}, r"key `settings`: expected str, got \[0\]"),
+        ({"trained_until": "1998"}, r"key `trained_until`: expected float, got '1998'"),
         ({"blocks": [{"name": "b"}]}, r"key `blocks`: `away` is missing"),
         ({"files": {"a": {"sha256": "", "bytes": 1, "owner": ""}}}, r"`files`: `owner` is unknown"),
         (

@@ -14,7 +14,7 @@ README = PROJECT / "README.md"
 PAGES = sorted([*PROJECT.glob("*.md"), *PROJECT.glob("docs/**/*.md")])
 VERBS = {
     *("ingest", "train", "export", "evaluate", "promote", "score", "publish", "rollback"),
-    *("maintain", "tune", "active-learning", "sql", "models", "show-config"),
+    *("diff", "maintain", "tune", "active-learning", "sql", "models", "show-config"),
 }
 
 
@@ -60,6 +60,8 @@ def test_every_verb_takes_warehouse_and_config_and_explains_itself(
         (["promote", "../../etc"], "model version '../../etc': expected letters"),
         (["publish", "--run-date", "2026-01-05"], "2026-01-05 isn't staged"),
         (["score", "--run-date", "5.1.2026"], "--run-date '5.1.2026': expected a date"),
+        (["diff", "2026-01-05"], "Missing argument 'DATE'"),
+        (["diff", "2026-01-05", "tomorrow"], "DATE 'tomorrow': expected a date as YYYY-MM-DD"),
         (["sql", "SELEC 1"], "Parser Error"),
     ],
 )

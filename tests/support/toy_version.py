@@ -4,6 +4,7 @@ Text vectors are word embeddings; enough for every step that scores.
 """
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -46,7 +47,12 @@ BLOCKS = (
 WORDS = ["[UNK]", "[CLS]", "of", "the", "drama", "comedy", "action", "doctor", "student", "writer"]
 
 
-def champion(settings: Settings, item_ids: list[str], seed: int = 0) -> Bundle:
+def champion(
+    settings: Settings,
+    item_ids: list[str],
+    seed: int = 0,
+    trained_until: float | None = None,
+) -> Bundle:
     """Make a version that knows `item_ids`, and the champion of the warehouse."""
     # here: torch takes seconds, which tests that only name a version need not wait for
     from models.compression.onnx_export import export_towers
@@ -74,7 +80,8 @@ def champion(settings: Settings, item_ids: list[str], seed: int = 0) -> Bundle:
     _encoder(folder / ENCODER, random)
     _tokenizer().save(str(folder / TOKENIZER))
     build_ranker(folder / RANKER)
-    bundle = write_manifest(folder, manifest(version, item_ids))
+    described = replace(manifest(version, item_ids), trained_until=trained_until)
+    bundle = write_manifest(folder, described)
     Context.of(settings).registry.register(bundle)
     Context.of(settings).registry.set_alias(CHAMPION, version)
     return bundle

@@ -34,12 +34,14 @@ def versions(settings: Settings) -> dict[str, int]:
 def test_opening_an_old_warehouse_whose_schema_is_ours_writes_nothing(old: Settings) -> None:
     before = versions(old)
     assert set(before) == set(TABLES)
+    del before[RUNS]  # which has a column more since then
     for name in before:
         assert SCHEMA_VERSION not in DeltaTable(f"{old.warehouse}/{name}").metadata().configuration
         assert rows_of(old, f"SELECT count(*) > 0 FROM {name}") == [[True]]
         with Warehouse(old.warehouse).lock(name):
             pass
-    assert versions(old) == before
+    after = versions(old)
+    assert {name: after[name] for name in before} == before
 
 
 def test_a_migration_runs_once_and_keeps_the_rows(old: Settings, later: None) -> None:
@@ -124,7 +126,7 @@ def test_a_table_of_a_newer_release_is_refused(old: Settings) -> None:
     warehouse = Warehouse(old.warehouse)
     table = DeltaTable(warehouse.path(RUNS))
     table.alter.set_table_properties({SCHEMA_VERSION: "7"}, raise_if_not_exists=False)
-    message = r"table `runs` at .* has schema version 7, and this release of nightrank knows 1"
+    message = r"table `runs` at .* has schema version 7, and this release of nightrank knows 2"
     with pytest.raises(InputError, match=message):
         sql.run(Context.of(old), "SELECT 1")
     with pytest.raises(InputError, match=message):

@@ -74,6 +74,8 @@ def test_a_trained_version_says_what_it_is(trained: Settings) -> None:
     bundle = trained_bundle(trained)
     assert {"validation", "texts_alone", "ndcg@10"} <= set(bundle.manifest.metrics)
     assert bundle.manifest.tables.keys() == {"interactions", "items", "users"}
+    newest = Warehouse(trained.warehouse).read("interactions")["ts"].to_pylist()
+    assert bundle.manifest.trained_until == max(newest).timestamp()
     assert any("loss" in entry for entry in bundle.manifest.learning_curve)
     assert not list(bundle.folder.parent.glob("*.checkpoints"))
     moved = np.abs(bundle.array(FINE_TUNED_VECTORS) - bundle.array(PRETRAINED_VECTORS))
