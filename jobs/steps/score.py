@@ -87,9 +87,10 @@ def _versions(warehouse: Warehouse) -> dict[str, int]:
 
 def _count_users(warehouse: Warehouse, versions: dict[str, int]) -> int:
     tables = [name for name in (INTERACTIONS, USERS) if name in versions]
-    everyone = " UNION ".join(f"SELECT user_id FROM {name}" for name in tables)  # noqa: S608
+    everyone = " UNION ALL ".join(f"SELECT user_id FROM {name}" for name in tables)  # noqa: S608
+    count = f"SELECT count(DISTINCT user_id) FROM ({everyone})"  # noqa: S608
     with connect(warehouse, versions) as connection:
-        return int(connection.sql(f"SELECT count(*) FROM ({everyone})").fetchall()[0][0])  # noqa: S608
+        return int(connection.sql(count).fetchall()[0][0])
 
 
 def _prepare(
