@@ -8,7 +8,7 @@ Trade-off: steps are imported when called, so that `nightrank --help` starts at 
 """
 
 import importlib
-import json
+import io
 import logging
 import sys
 from pathlib import Path
@@ -16,6 +16,7 @@ from typing import Any
 
 import click
 
+from jobs.json_text import json_text
 from jobs.settings.layers import load_settings
 from jobs.settings.model import Settings
 from models.errors import InputError
@@ -64,7 +65,7 @@ def show(result: dict[str, Any], as_json: bool) -> None:
     """Print a step's result: JSON for programs, `text` or aligned lines for people."""
     text = result.pop("text", None)
     if as_json:
-        click.echo(json.dumps(result, default=str, ensure_ascii=False, indent=2))
+        click.echo(json_text(result))
     elif text is not None:
         click.echo(text)
     else:
@@ -78,7 +79,16 @@ RUN_DATE = click.Option(
 )
 VERSION = click.Option(["--model-version"], help="Model version. [default: the candidate]")
 
-verb("ingest", "Check SOURCE and merge it into the tables.", click.Argument(["source"]))
+verb(
+    "ingest",
+    "Check SOURCE and merge it into the tables.",
+    click.Argument(["source"]),
+    click.Option(
+        ["--column"], multiple=True, metavar="FIELD=COLUMN",
+        help="The source's column for a field, as user_id=customer_id; may be repeated.",
+    ),
+    click.Option(["--dry-run"], is_flag=True, help="Write nothing; show what would come of it."),
+)  # fmt: skip
 verb("train", "Fine-tune the language model; write a candidate version.")
 verb("tune", "Search settings of `train` on the validation part; write the best to a file.")
 verb("export", "Prune, export through Optimum, quantise, and gate on parity.", VERSION)
@@ -134,8 +144,16 @@ def show_config(config: Path | None, warehouse: str | None, as_json: bool) -> No
     show(rows if as_json else lines, as_json)
 
 
+def _escape_what_the_terminal_lacks() -> None:
+    """Let a terminal or pipe that isn't UTF-8 show escapes instead of ending the command."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line and exit with 0, or with 2 and one line on bad usage or bad input."""
+    _escape_what_the_terminal_lacks()
     logging.basicConfig(level=logging.INFO, format=LOG_FORMAT)
     try:
         cli.main(arguments, prog_name="nightrank", standalone_mode=False)

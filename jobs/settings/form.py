@@ -21,7 +21,9 @@ DAG_STEPS = {
     "nightly": ("ingest", "score", "publish"),
     "maintain": ("maintain",),
 }
-PLACES = frozenset({"warehouse", "reports", "mlflow_tracking_uri", "spark_master", "spark_memory"})
+PLACES = frozenset(
+    {"warehouse", "reports", "mlflow_tracking_uri", "spark_master", "spark_memory", "columns"}
+)
 SCHEMA_KEYS = (
     "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "minLength", "maxLength",
     "pattern",

@@ -8,7 +8,9 @@
 Trade-off: one flat model. A name is the same word everywhere, at the price of longer names.
 """
 
-from typing import Literal
+from typing import Annotated, Literal
+
+from pydantic import BeforeValidator
 
 from jobs.settings.declaration import EVERY_STEP, setting
 from models.compression.options import QuantisationOptions, StudentOptions
@@ -33,6 +35,16 @@ READERS: dict[type[Options], tuple[str, ...]] = {
     StudentOptions: ("export",),
     QuantisationOptions: ("export",),
 }
+
+
+def _pairs(value: object) -> object:
+    """Return the dict that a text such as `a=b,c=d` says; anything else as it is."""
+    if not isinstance(value, str):
+        return value
+    pairs = [pair.split("=", 1) for pair in value.strip("{}").split(",") if pair.strip()]
+    if any(len(pair) < 2 for pair in pairs):
+        raise ValueError("expected FIELD=COLUMN, several of them with commas between")
+    return {name.strip(): column.strip() for name, column in pairs}
 
 
 class _Data(Options):
@@ -72,6 +84,14 @@ class _Data(Options):
     positive_threshold: float = setting(
         4.0, "An interaction with at least this value is a positive.", "train", "evaluate",
         allow_inf_nan=False,
+    )  # fmt: skip
+    columns: Annotated[dict[str, str], BeforeValidator(_pairs)] = setting(
+        {}, "The source's columns for fields of the tables: user_id=customer_id,item_id=sku.",
+        "ingest",
+    )  # fmt: skip
+    max_rejected_share: float = setting(
+        1.0, "Largest share of a source's rows that may be bad; beyond it no table is changed.",
+        "ingest", ge=0, le=1,
     )  # fmt: skip
     split: Literal["warm", "global_time", "cold_item", "cold_user", "cold_user_0"] = setting(
         "warm",

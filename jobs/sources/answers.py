@@ -18,8 +18,8 @@ from typing import Any
 import pyarrow as pa
 from pyspark.sql import SparkSession
 
+from jobs.sources.columns import RawTable
 from jobs.sources.label_sheet import Answer, read_sheet
-from jobs.sources.validation import RawTable
 from jobs.warehouse.delta import Warehouse
 from jobs.warehouse.tables import ACTIVE_LEARNING, INTERACTIONS
 from models.errors import InputError

@@ -3,28 +3,49 @@
 - Each function takes the field's text as a Spark column. It returns the typed column and a list of
   reason columns, which are null in good rows.
 - Identifiers, titles and texts are kept as they are. Numbers must be finite. Times are seconds
-  since 1970 or ISO 8601, in UTC where no zone is given, from 1970 up to 2100.
+  since 1970, ISO 8601 or a date of eight digits, in UTC where no zone is given, from 1970 up to
+  2100.
 
 Trade-off: `try_cast` everywhere: a field that can't be read gives null and a reason instead of an
 error in the middle of a job.
 """
+
+import datetime as dt
 
 from pyspark.sql import Column
 from pyspark.sql import functions as fn
 
 END_OF_TIME = 4_102_444_800  # 2100-01-01, in seconds
 _ISO = r"^\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}.*)?$"
+# 20240105 is a date: as seconds it would be a day of August 1970
+_DATE = r"^(19|20)\d{6}(\.0+)?$"
+_FRACTION = r"^[+-]?(\d+\.0+|\d+(\.\d+)?[eE]\+\d+|\d+\.\d+E\d+)$"
 _INFINITY = float("inf")
 
 Named = list[tuple[str, Column]]  # an attribute's name and its text
 
 
-def identifier(text: Column, name: str) -> tuple[Column, list[Column]]:
-    """Return the identifier unchanged; it may hold any characters but must not be blank."""
+def label(text: Column, name: str) -> tuple[Column, list[Column]]:
+    """Return the text unchanged; it may hold any characters but must not be blank."""
     return text, [
         fn.when(fn.trim(fn.coalesce(text, fn.lit(""))) == "", f"{name} is empty"),
         fn.when(text.contains("\ufffd"), f"{name} is not valid UTF-8"),
     ]
+
+
+def identifier(text: Column, name: str) -> tuple[Column, list[Column]]:
+    """Return the identifier unchanged, which must be no whole number written as a fraction.
+
+    pandas writes 1.0 for 1 as soon as one id of the column is missing; both would be ids.
+    """
+    same, reasons = label(text, name)
+    why = f"{name} is a whole number written as a fraction, such as 1.0: write 1"
+    return same, [*reasons, fn.when(text.rlike(_FRACTION), why)]
+
+
+def not_utf8(column: str) -> Column:
+    """Return the reason against rows whose text in `column` isn't UTF-8, null in the others."""
+    return fn.when(~fn.is_valid_utf8(named(column)), f"{column} is not valid UTF-8")
 
 
 def value(text: Column | None) -> tuple[Column, list[Column]]:
@@ -35,18 +56,24 @@ def value(text: Column | None) -> tuple[Column, list[Column]]:
     return number, [fn.when(number.isNull(), "value is not a finite number")]
 
 
-def timestamp(text: Column) -> tuple[Column, list[Column]]:
-    """Return the timestamp, to the microsecond."""
-    seconds = _number(text)
+def timestamp(text: Column, latest: dt.datetime | None = None) -> tuple[Column, list[Column]]:
+    """Return the timestamp, to the microsecond, which must not be after `latest`."""
+    date = fn.when(text.rlike(_DATE), fn.substring(text, 1, 8))
+    seconds = fn.when(date.isNull(), _number(text))
     iso = fn.unix_micros(fn.when(text.rlike(_ISO), text.try_cast("timestamp")))
+    day = fn.unix_micros(fn.try_to_timestamp(date, fn.lit("yyyyMMdd")))
     within = (seconds >= 0) & (seconds < END_OF_TIME)
-    micros = fn.coalesce(fn.when(within, fn.round(seconds * 1e6).cast("bigint")), iso)
+    micros = fn.coalesce(fn.when(within, fn.round(seconds * 1e6).cast("bigint")), iso, day)
     moment = fn.when((micros >= 0) & (micros < END_OF_TIME * 10**6), fn.timestamp_micros(micros))
-    readable = seconds.isNotNull() | iso.isNotNull()
-    return moment, [
+    readable = seconds.isNotNull() | iso.isNotNull() | day.isNotNull()
+    reasons = [
         fn.when(~readable, "ts is neither seconds since 1970 nor an ISO 8601 time"),
         fn.when(readable & moment.isNull(), "ts is not between 1970-01-01 and 2100-01-01"),
     ]
+    if latest is not None:
+        late = moment > fn.lit(latest)
+        reasons.append(fn.when(late, "ts is in the future, more than a day ahead of the clock"))
+    return moment, reasons
 
 
 def available(text: Column | None) -> tuple[Column, list[Column]]:

@@ -1,24 +1,23 @@
 """Reads files in CSV, TSV, JSON Lines, Parquet or RecBole's atomic format, as text columns.
 
-- CSV, TSV and atomic files are UTF-8, may be gzipped, and name their columns in the first line. A
-  folder of part files can stand in place of a file.
+- CSV, TSV and atomic files are UTF-8, may be packed (gz, bz2, zst), and name their columns in the
+  first line. A folder of parts can stand in place of a file (`jobs.sources.files.parts`).
+- Parts of one layout are read together, those of another apart, so that each has the columns, types
+  and units of time that it says itself.
 - Atomic files have no quotes, and types in their headers, such as `user_id:token`. Their links
   become triples of the relation `item_entity`.
 - Every field becomes text: lists are joined by commas, structures written as JSON. A row that
   can't be parsed is kept whole in the column `_corrupt_record`.
 
 Trade-off: fields of CSV and TSV may hold newlines, so one task reads a whole such file; the other
-formats, and part files, are read in parallel.
+formats, and parts, are read in parallel.
 """
 
-import csv
-import gzip
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal, TextIO
+from typing import Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 from pyspark.errors import PySparkException
 from pyspark.sql import Column, DataFrame, DataFrameReader, SparkSession
 from pyspark.sql import functions as fn
@@ -32,16 +31,14 @@ from pyspark.sql.types import (
     StructType,
 )
 
+from jobs.sources.columns import CORRUPT, IDENTIFIERS, field_of
 from jobs.sources.fields import named
-from jobs.sources.validation import CORRUPT
-from jobs.warehouse.tables import ITEM_ENTITY
+from jobs.sources.files import parquet, text
+from jobs.sources.files.parts import ATOMIC_ENDINGS, Part, parts
+from jobs.warehouse.tables import ITEM_ENTITY, TABLES
 from models.errors import InputError
 
-Reader = Callable[[SparkSession, Path], DataFrame]
-
-ATOMIC_ENDINGS = (".inter", ".item", ".user", ".kg", ".link")
 _ATOMIC_TYPES = ("token", "token_seq", "float", "float_seq")
-_COMPRESSED = ".gz"
 _JSON_OPTIONS = {
     "primitivesAsString": "true", "columnNameOfCorruptRecord": CORRUPT, "encoding": "UTF-8",
 }  # fmt: skip
@@ -53,149 +50,183 @@ _DELIMITED_OPTIONS = {
 }
 
 
-def read_file(spark: SparkSession, path: Path) -> DataFrame:
-    """Return the rows of a file as text columns, lazily.
+@dataclass(frozen=True)
+class Group:
+    """Parts of one layout, read as one frame; `origin` is the path of the first, for messages."""
 
-    Raises InputError that names the file, and the column if one is at fault, where the file is
-    empty or malformed.
+    origin: str
+    frame: DataFrame
+
+
+def read_file(spark: SparkSession, path: Path, table: str) -> list[Group]:
+    """Return the rows of a file, or of a folder of parts, of `table` as text columns, lazily.
+
+    Raises InputError that names the part, and the column if one is at fault, where a part is empty
+    or malformed.
     """
-    reader = _READERS[stem_and_ending(path)[1]]
+    # a column of folders named `name=value` is text, as every other
+    spark.conf.set("spark.sql.sources.partitionColumnTypeInference.enabled", "false")
+    alike: dict[tuple[Any, ...], list[Part]] = {}
+    origins: dict[tuple[Any, ...], str] = {}
+    for part in parts(path):
+        try:
+            ready, layout = _PREPARE[part.ending](part)
+        except (*text.UNREADABLE, UnicodeDecodeError) as error:
+            raise InputError(f"{part.path} can't be read: {_first_line(error)}") from error
+        key = (part.ending, ready.root, part.keys, layout)
+        alike.setdefault(key, []).append(ready)
+        origins.setdefault(key, str(part.path))
+    return [_group(spark, table, origins[key], key[-1], group) for key, group in alike.items()]
+
+
+def _group(spark: SparkSession, table: str, origin: str, layout: Any, group: list[Part]) -> Group:
+    # the paths are no patterns: without this switch, brackets and stars would take other files in
+    reader = spark.read.option("__globPaths__", "false")
+    if group[0].keys:
+        reader = reader.option("basePath", str(group[0].root))
     try:
-        frame = reader(spark, path)
-    except (PySparkException, OSError, UnicodeDecodeError, csv.Error, pa.ArrowException) as error:
-        first = str(error).strip().splitlines()[0]
-        raise InputError(f"{path} can't be read: {first}") from error
-    return frame.select(*(_as_text(path, field) for field in frame.schema.fields))
+        frame = _READERS[group[0].ending](reader, origin, layout, group)
+    except PySparkException as error:
+        raise InputError(f"{origin} can't be read: {_first_line(error)}") from error
+    ids = {name for name in IDENTIFIERS if name in TABLES[table].column_names}
+    return Group(origin, frame.select(*(_as_text(origin, one, ids) for one in frame.schema.fields)))
 
 
-def parts(path: Path) -> list[Path]:
-    """Return the file itself, or the visible files of a folder in order of their names."""
-    if not path.is_dir():
-        return [path]
-    found = sorted(part for part in path.iterdir() if not part.name.startswith((".", "_")))
-    if not found:
-        raise InputError(f"{path} is an empty folder")
-    return found
+# a part that Spark can read, and its layout: equal for parts that can be read together
+Ready = tuple[Part, Any]
+Reader = Callable[[DataFrameReader, str, Any, list[Part]], DataFrame]
 
 
-def stem_and_ending(path: Path) -> tuple[str, str]:
-    """Return "items" and ".csv" of "items.csv" and of "items.csv.gz"."""
-    name = Path(path.name.removesuffix(_COMPRESSED))
-    return name.stem, name.suffix
+def _prepare_delimited(part: Part) -> Ready:
+    layout = text.layout(part)
+    _no_doubles(part, layout.names)
+    return text.unpacked(part), layout
 
 
-def _read_csv(spark: SparkSession, path: Path) -> DataFrame:
-    return _read_quoted(spark, path, ",")
-
-
-def _read_tsv(spark: SparkSession, path: Path) -> DataFrame:
-    return _read_quoted(spark, path, "\t")
-
-
-def _read_quoted(spark: SparkSession, path: Path, delimiter: str) -> DataFrame:
-    names = _header(path, delimiter, csv.QUOTE_MINIMAL)
-    with _opened(path) as text:
-        # set it: where Spark detects the line end itself, it turns a field's CRLFs into LFs
-        line_end = "\r\n" if text.readline().endswith("\r\n") else "\n"
-    reader = spark.read.options(sep=delimiter, quote='"', escape='"', multiLine=True)
-    return _read_delimited(reader.options(lineSep=line_end), path, names)
-
-
-def _read_atomic(spark: SparkSession, path: Path) -> DataFrame:
-    header = _header(path, "\t", csv.QUOTE_NONE)
-    names = []
-    for column in header:
+def _prepare_atomic(part: Part) -> Ready:
+    text.has_quotes(part)
+    columns = text.header(part, "\t", quoted=False)
+    for column in columns:
         name, _, kind = column.rpartition(":")
         if not name or kind not in _ATOMIC_TYPES:
             raise InputError(
-                f"{path}: column `{column}` should be name:type, with a type of "
+                f"{part.path}: column `{column}` should be name:type, with a type of "
                 f"{', '.join(_ATOMIC_TYPES)}"
             )
-        names.append(name)
-    _no_doubles(path, names)
-    frame = _read_delimited(spark.read.options(sep="\t", quote=""), path, header)
-    frame = frame.toDF(*names, CORRUPT)
-    if stem_and_ending(path)[1] != ".link":
+    names = tuple(column.rpartition(":")[0] for column in columns)
+    _no_doubles(part, names)
+    if part.ending == ".link" and len(names) != 2:
+        raise InputError(f"{part.path}: expected the columns item_id and entity_id, got {names}")
+    return text.unpacked(part), text.Layout(columns, quoted=False, line_end="\n")
+
+
+def _prepare_json(part: Part) -> Ready:
+    text.has_quotes(part)
+    return text.unpacked(part), None
+
+
+def _prepare_parquet(part: Part) -> Ready:
+    ready = parquet.readable(part)
+    shape = parquet.shape(ready)
+    _no_doubles(part, shape.names)
+    return ready, shape
+
+
+def _read_delimited(
+    reader: DataFrameReader, _: str, layout: text.Layout, group: list[Part]
+) -> DataFrame:
+    quotes = {"quote": '"', "escape": '"'} if layout.quoted else {"quote": ""}
+    # set the line's end: where Spark detects it itself, it turns a field's CRLFs into LFs
+    ends = {"multiLine": "true", "lineSep": layout.line_end} if layout.quoted else {}
+    reader = reader.options(sep=text.DELIMITERS.get(group[0].ending, "\t"), **quotes, **ends)
+    schema = StructType([StructField(name, StringType()) for name in [*layout.names, CORRUPT]])
+    return reader.options(**_DELIMITED_OPTIONS).schema(schema).csv(_paths(group))
+
+
+def _read_atomic(
+    reader: DataFrameReader, origin: str, layout: text.Layout, group: list[Part]
+) -> DataFrame:
+    frame = _read_delimited(reader, origin, layout, group)
+    frame = frame.toDF(*(column.rpartition(":")[0] or column for column in frame.columns))
+    if group[0].ending != ".link":
         return frame
-    if len(names) != 2:
-        raise InputError(f"{path}: expected the columns item_id and entity_id, got {names}")
     return frame.select(
-        fn.col(names[0]).alias("head_id"),
+        frame[0].alias("head_id"),
         fn.lit(ITEM_ENTITY).alias("relation_id"),
-        fn.col(names[1]).alias("tail_id"),
+        frame[1].alias("tail_id"),
         CORRUPT,
     )
 
 
-def _read_delimited(reader: DataFrameReader, path: Path, names: list[str]) -> DataFrame:
-    _no_doubles(path, names)
-    schema = StructType([StructField(name, StringType()) for name in [*names, CORRUPT]])
-    return reader.options(**_DELIMITED_OPTIONS).schema(schema).csv(str(path))
-
-
-def _read_json(spark: SparkSession, path: Path) -> DataFrame:
-    schema = spark.read.options(**_JSON_OPTIONS).json(str(path)).schema
-    names = [name for name in schema.names if name != CORRUPT]
+def _read_json(reader: DataFrameReader, origin: str, _: None, group: list[Part]) -> DataFrame:
+    reader = reader.options(**_JSON_OPTIONS)
+    conf = SparkSession.active().conf
+    conf.set("spark.sql.caseSensitive", "true")  # or of `genre` and `Genre` one would vanish
+    try:
+        schema = reader.json(_paths(group)).schema
+    finally:
+        conf.unset("spark.sql.caseSensitive")
+    names = [name for name in schema.names if name not in (CORRUPT, *group[0].keys)]
     if not names:
-        raise InputError(f"{path} holds no JSON objects, expected one a line")
-    _no_doubles(path, names)
-    if CORRUPT not in schema.names:
-        schema = StructType([*schema.fields, StructField(CORRUPT, StringType())])
-    return spark.read.options(**_JSON_OPTIONS).schema(schema).json(str(path))
+        raise InputError(f"{origin} holds no JSON objects, expected one a line")
+    _no_doubles(replace(group[0], path=Path(origin)), tuple(names))
+    own = [field for field in schema.fields if field.name in names]
+    schema = StructType([*own, StructField(CORRUPT, StringType())])
+    return reader.schema(schema).json(_paths(group))
 
 
-def _read_parquet(spark: SparkSession, path: Path) -> DataFrame:
-    schemas = [pq.read_schema(part) for part in parts(path)]
-    _no_doubles(path, schemas[0].names)
+def _read_parquet(
+    reader: DataFrameReader, _: str, shape: parquet.Shape, group: list[Part]
+) -> DataFrame:
+    spark = SparkSession.active()
     # Spark 4.2 refuses timestamps in nanoseconds, which pandas writes, but for this switch
     spark.conf.set("spark.sql.legacy.parquet.nanosAsLong", "true")
-    nanos = [column.name for column in schemas[0] if str(column.type).startswith("timestamp[ns")]
-    micros = {name: fn.timestamp_micros(fn.floor(named(name) / 1000)) for name in nanos}
-    return spark.read.parquet(str(path)).withColumns(micros)
+    micros = {name: fn.timestamp_micros(fn.floor(named(name) / 1000)) for name in shape.nanos}
+    return reader.parquet(*_paths(group)).withColumns(micros)
 
 
+_PREPARE: dict[str, Callable[[Part], Ready]] = {
+    ".csv": _prepare_delimited,
+    ".tsv": _prepare_delimited,
+    ".jsonl": _prepare_json,
+    ".ndjson": _prepare_json,
+    ".parquet": _prepare_parquet,
+    **dict.fromkeys(ATOMIC_ENDINGS, _prepare_atomic),
+}
 _READERS: dict[str, Reader] = {
-    ".csv": _read_csv,
-    ".tsv": _read_tsv,
+    ".csv": _read_delimited,
+    ".tsv": _read_delimited,
     ".jsonl": _read_json,
     ".ndjson": _read_json,
     ".parquet": _read_parquet,
     **dict.fromkeys(ATOMIC_ENDINGS, _read_atomic),
 }
-ENDINGS = tuple(ending for ending in _READERS if ending not in ATOMIC_ENDINGS)
 
 
-def _as_text(path: Path, field: StructField) -> Column:
+def _paths(group: list[Part]) -> list[str]:
+    return [str(part.path.absolute()) for part in group]
+
+
+def _as_text(origin: str, field: StructField, ids: set[str]) -> Column:
     kind = field.dataType
     column = named(field.name)
     if isinstance(kind, ArrayType) and isinstance(kind.elementType, StringType):
         column = fn.array_join(column, ", ")
     elif isinstance(kind, ArrayType | MapType | StructType):
         column = fn.to_json(column)
-    elif field.name.lower().endswith("id") and isinstance(kind, DoubleType | FloatType):
+    elif field_of(field.name) in ids and isinstance(kind, DoubleType | FloatType):
         raise InputError(
-            f"{path}: column `{field.name}` holds fractions, expected text or whole numbers"
+            f"{origin}: column `{field.name}` holds fractions, expected text or whole numbers"
         )
     return column.cast("string").alias(field.name)
 
 
-def _header(path: Path, delimiter: str, quoting: Literal[0, 3]) -> list[str]:
-    with _opened(path) as text:
-        names = next(csv.reader(text, delimiter=delimiter, quoting=quoting), [])
-    if not names:
-        raise InputError(f"{path} is empty: expected a line with the names of the columns")
-    return names
-
-
-def _opened(path: Path) -> TextIO:
-    first = parts(path)[0]
-    if first.suffix == _COMPRESSED:
-        return gzip.open(first, "rt", encoding="utf-8-sig", newline="")
-    return first.open(encoding="utf-8-sig", newline="")
-
-
-def _no_doubles(path: Path, names: list[str]) -> None:
-    lower = [name.strip().lower() for name in names]
+def _no_doubles(part: Part, names: tuple[str, ...]) -> None:
+    lower = [name.strip().lower() for name in (*names, *part.keys)]
     twice = next((name for name in lower if lower.count(name) > 1), None)
     if twice is not None:
-        raise InputError(f"{path}: column `{twice}` is there more than once")
+        raise InputError(f"{part.path}: column `{twice}` is there more than once")
+
+
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)

@@ -1,25 +1,28 @@
 """A source that is a folder with files of interactions, items, users and triples.
 
 - A file's name is that of its table and its ending that of its format: `interactions.csv`,
-  `items.jsonl`, and so on (CSV, TSV, JSON Lines or Parquet; text may be gzipped; a folder of part
-  files can stand in place of a file).
+  `Items.JSONL.gz`, and so on (CSV, TSV, JSON Lines or Parquet; text may be packed by gzip, bzip2 or
+  zstd). A folder of parts can stand in place of a file; it needs no ending.
 - RecBole's atomic files may have any name: .inter .item .user .kg .link.
-- Other files in the folder are ignored.
+- Other files in the folder are not read, and a line says which.
 
 Trade-off: one process reads all files once more for the hash that makes an ingest repeatable.
 """
 
 import hashlib
-from collections.abc import Iterable
-from functools import reduce
+import logging
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from pyspark.sql import SparkSession
 
-from jobs.sources.file_formats import ATOMIC_ENDINGS, ENDINGS, parts, read_file, stem_and_ending
-from jobs.sources.validation import RawTable
+from jobs.sources.columns import RawTable, union
+from jobs.sources.file_formats import read_file
+from jobs.sources.files.parts import ATOMIC_ENDINGS, ENDINGS, parts, stem_and_ending
 from jobs.warehouse.tables import INTERACTIONS, ITEMS, TRIPLES, USERS
 from models.errors import InputError
+
+LOGGER = logging.getLogger(__name__)
 
 NAMED = (INTERACTIONS, ITEMS, USERS, TRIPLES)
 ATOMIC = dict(zip(ATOMIC_ENDINGS, (INTERACTIONS, ITEMS, USERS, TRIPLES, TRIPLES), strict=True))
@@ -27,14 +30,21 @@ _CHUNK = 1 << 20
 
 
 class FolderSource:
-    """The files of a folder, by table; InputError where there is no folder or no such file."""
+    """The files of a folder, by table; InputError where there is no folder or no such file.
 
-    def __init__(self, folder: Path) -> None:
-        if not folder.exists():
-            raise InputError(f"source folder {folder} not found")
-        if not folder.is_dir():
-            raise InputError(f"source {folder} is a file, expected the folder that holds it")
-        self._files = _files_by_table(folder)
+    `columns` has the name in the files for fields of the tables, where a person has told it.
+    """
+
+    def __init__(self, folder: Path, columns: Mapping[str, str] | None = None) -> None:
+        self._columns = columns or {}
+        try:
+            if not folder.exists():
+                raise InputError(f"source folder {folder} not found")
+            if not folder.is_dir():
+                raise InputError(f"source {folder} is a file, expected the folder that holds it")
+            self._files = _files_by_table(folder)
+        except OSError as error:  # a name that is too long, a folder that may not be listed
+            raise InputError(f"source folder {folder} can't be read: {error.strerror}") from error
         if not self._files:
             raise InputError(
                 f"source folder {folder} holds none of {', '.join(NAMED)} "
@@ -44,44 +54,73 @@ class FolderSource:
     def fingerprint(self) -> str:
         """Return a hash of the files' content and of their tables."""
         hashes = [f"{name}={content_hash(files)}" for name, files in self._files.items()]
+        hashes += [f"{name} is {column}" for name, column in sorted(self._columns.items())]
         return hashlib.sha256("\n".join(hashes).encode()).hexdigest()[:16]
 
     def read(self, spark: SparkSession) -> list[RawTable]:
         """Return the tables, lazily; InputError that names the file when one can't be read."""
         tables = []
         for name, files in self._files.items():
-            frames = [read_file(spark, path) for path in files]
-            frame = reduce(lambda a, b: a.unionByName(b, allowMissingColumns=True), frames)
-            tables.append(RawTable(name, ", ".join(map(str, files)), frame))
+            groups = [group for path in files for group in read_file(spark, path, name)]
+            origins, frames = [one.origin for one in groups], [one.frame for one in groups]
+            frame = union(name, origins, frames, self._columns)
+            tables.append(RawTable(name, ", ".join(map(str, files)), frame, self._columns))
+        self._refuse_absent(tables)
         return tables
+
+    def _refuse_absent(self, tables: list[RawTable]) -> None:
+        found = {name.strip().lower() for table in tables for name in table.frame.columns}
+        for name, column in self._columns.items():
+            if column.strip().lower() not in found:
+                raise InputError(
+                    f"column `{column}`, told to be `{name}`, is in no file of the source"
+                )
 
 
 def content_hash(paths: Iterable[Path]) -> str:
-    """Return the SHA-256 of the content of files and of the files in folders, in name order."""
+    """Return the SHA-256 of the content of files and of the files in folders, in name order.
+
+    Raises InputError that names a file that can't be read.
+    """
     digest = hashlib.sha256()
     for path in paths:
         for part in parts(path):
-            with part.open("rb") as file:
-                while chunk := file.read(_CHUNK):
-                    digest.update(chunk)
+            try:
+                with part.path.open("rb") as file:
+                    while chunk := file.read(_CHUNK):
+                        digest.update(chunk)
+            except OSError as error:
+                raise InputError(f"{part.path} can't be read: {error.strerror}") from error
             digest.update(b"\0")
+            if part.keys:  # their values are in the folders' names
+                digest.update(str(part.path.relative_to(part.root)).encode())
     return digest.hexdigest()
 
 
 def _files_by_table(folder: Path) -> dict[str, list[Path]]:
     found: dict[str, list[Path]] = {name: [] for name in NAMED}
+    passed_over = []
     for path in sorted(folder.iterdir()):
         stem, ending = stem_and_ending(path)
+        table = path.name.lower().split(".")[0]
         if path.name.startswith((".", "_")):
             continue
         if ending in ATOMIC:
             found[ATOMIC[ending]].append(path)
-        elif stem in NAMED and ending in ENDINGS:
-            found[stem].append(path)
-        elif stem in NAMED:
-            raise InputError(f"{path}: unknown format; expected {stem} as {' '.join(ENDINGS)}")
+        elif table in NAMED and (stem.lower() != table or not _is_known(ending, path)):
+            raise InputError(f"{path}: unknown format; expected {table} as {' '.join(ENDINGS)}")
+        elif table in NAMED:
+            found[table].append(path)
+        else:
+            passed_over.append(path.name)
     for name, files in found.items():
         endings = {stem_and_ending(path)[1] for path in files}
         if len(files) > 1 and not (len(files) == len(endings) and endings <= {".kg", ".link"}):
             raise InputError(f"{files[0]} and {files[1]} are both table `{name}`: keep one")
+    if passed_over:
+        LOGGER.info("%s: not read: %s", folder, ", ".join(passed_over))
     return {name: files for name, files in found.items() if files}
+
+
+def _is_known(ending: str, path: Path) -> bool:
+    return ending in ENDINGS or (not ending and path.is_dir())

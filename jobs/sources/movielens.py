@@ -18,9 +18,9 @@ import pandas as pd
 import pyarrow as pa
 from pyspark.sql import SparkSession
 
+from jobs.sources.columns import RawTable
 from jobs.sources.film_facts import Film, database, film_facts, package_folder, readable_title
 from jobs.sources.folder import FolderSource, content_hash
-from jobs.sources.validation import RawTable
 from jobs.warehouse.tables import INTERACTIONS, ITEMS, USERS
 
 _GENDERS = {"M": "male", "F": "female"}

@@ -4,18 +4,19 @@
 - A name that isn't among them is the path of a folder of files.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Protocol
 
 from pyspark.sql import SparkSession
 
 from jobs.sources.answers import ActiveLearningSource
+from jobs.sources.columns import RawTable
 from jobs.sources.folder import FolderSource
 from jobs.sources.label_sheet import SHEET
 from jobs.sources.movielens import MovieLens100k, MovieLensLatestSmall
-from jobs.sources.validation import RawTable
 from jobs.warehouse.delta import Warehouse
+from jobs.warehouse.paths import local_path
 from jobs.warehouse.tables import ACTIVE_LEARNING
 from models.errors import InputError
 
@@ -37,15 +38,18 @@ SOURCES: dict[str, Callable[[Warehouse, Path], Source]] = {
 }
 
 
-def open_source(source: str, warehouse: Warehouse, reports: Path) -> Source:
+def open_source(
+    source: str, warehouse: Warehouse, reports: Path, columns: Mapping[str, str] | None = None
+) -> Source:
     """Return the source named `source`, else the folder of that path.
 
-    A source may need the `warehouse` and the folder `reports`. Raises InputError where there is
-    neither a source nor a folder.
+    A source may need the `warehouse` and the folder `reports`; `columns` has the names in the files
+    of a folder for fields of the tables. Raises InputError where there is neither a source nor a
+    folder.
     """
     if source in SOURCES:
         return SOURCES[source](warehouse, reports)
     try:
-        return FolderSource(Path(source))
+        return FolderSource(Path(local_path(source)), columns)
     except InputError as error:
         raise InputError(f"{error}; or name one of {', '.join(SOURCES)}") from error

@@ -1,8 +1,6 @@
 """Checks rows against the schema of their table: good rows get types, bad rows get reasons.
 
-- Columns are matched by name, ignoring case: the table's own names and those in ALIASES. Any other
-  column of items and users becomes an attribute and part of the text; of interactions and triples
-  it is an error.
+- Columns are matched by name (`jobs.sources.columns`).
 - Every field arrives as text and is read the same way for all formats (`jobs.sources.fields`).
 - Of rows with the same key, equal ones are merged into one. Of different ones the greatest is kept
   (by value, then by text), whatever the order of the rows, and the others are rejected.
@@ -11,6 +9,8 @@ Trade-off: Spark expressions collect all reasons against a row in one pass. A sc
 name columns, but not rows. Delta's NOT NULLs and CHECKs guard the tables once more.
 """
 
+import datetime as dt
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import reduce
 
@@ -18,51 +18,28 @@ from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as fn
 
 from jobs.sources import fields as read
+from jobs.sources.columns import CORRUPT, TAKES_ATTRIBUTES, Matched, RawTable
 from jobs.warehouse.merge import contents
-from jobs.warehouse.tables import INTERACTIONS, ITEMS, TABLES, TRIPLES, USERS
+from jobs.warehouse.tables import INTERACTIONS, ITEMS, TABLES
 from models.errors import InputError
 
-CORRUPT = "_corrupt_record"  # the whole row as text, where a reader could not take it apart
-
-ALIASES = {
-    "userid": "user_id",
-    "itemid": "item_id",
-    "movieid": "item_id",
-    "movie_title": "title",
-    "rating": "value",
-    "timestamp": "ts",
-    "head_id": "head",
-    "relation_id": "relation",
-    "tail_id": "tail",
-}
-REQUIRED = {
-    INTERACTIONS: ("user_id", "item_id", "ts"),
-    ITEMS: ("item_id",),
-    USERS: ("user_id",),
-    TRIPLES: ("head", "relation", "tail"),
-}
-TAKES_ATTRIBUTES = (ITEMS, USERS)
-
 _REASON, _ROW = "_reason", "_row"
+_KEPT = ("title", "text", "attributes", "features")
+_WORDLESS = "title and text are both empty"
 _SHOWN = 200  # characters of a row in a message
 
 
 @dataclass(frozen=True)
-class RawTable:
-    """A table of a source: its name, its origin for messages, and a frame of text columns."""
-
-    name: str
-    origin: str
-    frame: DataFrame
-
-
-@dataclass(frozen=True)
 class CheckedTable:
-    """A frame with the table's columns, `_reason` (null in good rows) and `_row` as JSON."""
+    """A frame with the table's columns, `_reason` (null in good rows) and `_row` as JSON.
+
+    `silent` are the table's columns about which the source says nothing at all.
+    """
 
     name: str
     origin: str
     frame: DataFrame
+    silent: tuple[str, ...] = ()
 
     @property
     def good(self) -> DataFrame:
@@ -78,8 +55,17 @@ class CheckedTable:
         return bad.select(*columns, fn.col(_ROW).alias("row"))
 
     def reasons(self) -> dict[str | None, int]:
-        """Return the number of rows by reason; None stands for the good ones."""
-        return {row[_REASON]: row["count"] for row in self.frame.groupBy(_REASON).count().collect()}
+        """Return the number of rows by reason; None stands for the good ones.
+
+        All rows are read here. Raises InputError where a file turns out to be damaged.
+        """
+        try:
+            rows = self.frame.groupBy(_REASON).count().collect()
+        except Exception as error:
+            if "FAILED_READ_FILE" not in str(error):
+                raise
+            raise InputError(f"{self.origin} can't be read: it is damaged or not UTF-8") from error
+        return {row[_REASON]: row["count"] for row in rows}
 
     def example(self) -> tuple[str, str]:
         """Return the reason and the JSON of a bad row, the first in the order of both."""
@@ -87,22 +73,22 @@ class CheckedTable:
         return ("", "") if first is None else (first["reason"], first["row"][:_SHOWN])
 
 
-def check(raw: RawTable, ingest_id: str) -> CheckedTable:
+def check(raw: RawTable, ingest_id: str, latest: dt.datetime | None = None) -> CheckedTable:
     """Return the rows of `raw`, checked and with their types, lazily.
 
-    Raises InputError that names the origin and a column that is unknown, repeated, missing or
-    without a name.
+    Times after `latest` are bad. Raises InputError that names the origin and a column that is
+    unknown, repeated, missing or without a name.
     """
-    columns = matched_columns(raw)
-    fields = {target: fn.trim(read.named(column)) for target, column in columns.items()}
+    matched = raw.matched()
+    fields = {target: fn.trim(read.named(column)) for target, column in matched.fields.items()}
     for name in ("user_id", "item_id", "head", "relation", "tail", "title", "text"):
-        if name in columns:  # not trimmed
-            fields[name] = read.named(columns[name])
-    typed, reasons = _typed(raw, fields)
+        if name in fields:  # not trimmed
+            fields[name] = read.named(matched.fields[name])
+    typed, reasons = _typed(matched, fields, latest)
+    texts = [name for name in raw.frame.columns if name != CORRUPT]
+    reasons += [read.not_utf8(name) for name in texts]
     values = {**typed, "ingest_id": fn.lit(ingest_id)}
-    row = fn.to_json(
-        fn.struct(*(read.named(name) for name in raw.frame.columns if name != CORRUPT))
-    )
+    row = fn.to_json(fn.struct(*(read.named(name) for name in texts)))
     if CORRUPT in raw.frame.columns:
         reasons = [fn.when(read.named(CORRUPT).isNotNull(), "the row can't be parsed"), *reasons]
         row = fn.coalesce(read.named(CORRUPT), row)
@@ -110,9 +96,9 @@ def check(raw: RawTable, ingest_id: str) -> CheckedTable:
     judged = raw.frame.select(
         *(values[name].alias(name) for name in TABLES[raw.name].column_names),
         reason.alias(_REASON),
-        fn.when(reason.isNotNull(), row).alias(_ROW),
+        fn.when(reason.isNotNull(), fn.make_valid_utf8(row)).alias(_ROW),
     )
-    return CheckedTable(raw.name, raw.origin, _unique(raw.name, judged))
+    return CheckedTable(raw.name, raw.origin, _unique(raw.name, judged), _silent(matched))
 
 
 def reject_unknown_items(interactions: CheckedTable, items: list[DataFrame]) -> CheckedTable:
@@ -127,57 +113,82 @@ def reject_unknown_items(interactions: CheckedTable, items: list[DataFrame]) -> 
     return CheckedTable(interactions.name, interactions.origin, judged)
 
 
-def matched_columns(raw: RawTable) -> dict[str, str]:
-    """Return the frame's column for each field; other columns of items and users stay out.
+def completed(table: CheckedTable, there: DataFrame | None) -> CheckedTable:
+    """Return items or users that keep what the source says nothing about.
 
-    Raises InputError as `check` does.
+    `there` is the table as it stands, None where it has not been made. A column that the source
+    lacks stays as it was. A row that says but whether an item is on sale keeps all its words; such
+    a row of an unknown item is rejected.
     """
-    known = {*TABLES[raw.name].column_names} - {"ingest_id"}
-    found: dict[str, str] = {}
-    for column in raw.frame.columns:
-        field = column.strip().lower()
-        if field not in known and ALIASES.get(field) in known:
-            field = ALIASES[field]
-        if field in found:
-            raise InputError(
-                f"{raw.origin}: columns `{found[field]}` and `{column}` are both `{field}`"
-            )
-        if not field:
-            raise InputError(f"{raw.origin}: a column has no name")
-        if field not in known and field != CORRUPT and raw.name not in TAKES_ATTRIBUTES:
-            raise InputError(
-                f"{raw.origin}: unknown column `{column}`; expected {', '.join(sorted(known))}"
-            )
-        found[field] = column
-    missing = [name for name in REQUIRED[raw.name] if name not in found]
-    if raw.name == ITEMS and not {"title", "text"} & found.keys():
-        missing.append("title` or `text")
-    if missing:
-        raise InputError(
-            f"{raw.origin}: column `{missing[0]}` is missing; found {', '.join(raw.frame.columns)}"
-        )
-    return {field: column for field, column in found.items() if field in known}
+    columns = TABLES[table.name].column_names
+    (key,) = TABLES[table.name].key
+    kept = [name for name in columns if name in _KEPT]
+    if there is None:
+        there = table.frame.select(*columns).limit(0)
+    before = [fn.col(name).alias(f"_old_{name}") for name in kept]
+    joined = table.frame.join(there.select(key, *before, fn.lit(True).alias("_known")), key, "left")
+    good, known = fn.col(_REASON).isNull(), fn.coalesce("_known", fn.lit(False))
+    wordless = fn.lit(False)
+    if table.name == ITEMS:
+        wordless = good & _blank(fn.col("title")) & _blank(fn.col("text"))
+    values = {name: fn.col(name) for name in (*columns, _REASON, _ROW)}
+    for name in kept:
+        stays = good & known & (wordless | fn.lit(name in table.silent)) & _says_nothing(name)
+        values[name] = fn.when(stays, fn.coalesce(f"_old_{name}", name)).otherwise(fn.col(name))
+    values["_lost"] = wordless & ~known
+    filled = joined.select(*(value.alias(name) for name, value in values.items()))
+    judged = _reject(table.name, filled, fn.col("_lost"), _WORDLESS)
+    return CheckedTable(table.name, table.origin, judged)
 
 
-def _typed(raw: RawTable, fields: dict[str, Column]) -> tuple[dict[str, Column], list[Column]]:
+def count_rejected(tables: Sequence[CheckedTable], most: float) -> int:
+    """Return the number of bad rows; InputError where their share of a table is above `most`."""
+    rejected = 0
+    for table in tables:
+        reasons = table.reasons()
+        bad = sum(count for reason, count in reasons.items() if reason is not None)
+        share = bad / sum(reasons.values()) if reasons else 0.0
+        if not reasons:
+            raise InputError(f"{table.origin} is empty: it holds no row of table `{table.name}`")
+        if None not in reasons or share > most:
+            reason, row = table.example()
+            all_of = "all " if None not in reasons else ""
+            bound = "" if all_of else f", a share of {share:.2g} above max_rejected_share {most:g}"
+            raise InputError(
+                f"{table.origin}: {all_of}{bad} rows of table `{table.name}` are bad{bound}; "
+                f"for example {row}: {reason}"
+            )
+        rejected += bad
+    return rejected
+
+
+def _typed(
+    matched: Matched, fields: dict[str, Column], latest: dt.datetime | None
+) -> tuple[dict[str, Column], list[Column]]:
     """Return the typed columns of the table and the reasons against a row, null where none."""
     typed: dict[str, Column] = {}
     reasons: list[Column] = []
-    others = _other_columns(raw)
-    for name in TABLES[raw.name].column_names:
+    takes = matched.table in TAKES_ATTRIBUTES
+    others = [(name.strip(), read.named(name)) for name in matched.others if takes]
+    for name in TABLES[matched.table].column_names:
         if name == "ingest_id":
             continue
-        value, reason = _field(name, fields, others)
+        value, reason = _field(name, fields, others, latest)
         typed[name] = value
         reasons += reason
-    if raw.name == ITEMS:
-        wordless = (fn.trim(typed["title"]) == "") & (fn.trim(read.given(fields, "text")) == "")
-        reasons.append(fn.when(wordless, "title and text are both empty"))
+    if matched.table == ITEMS:
+        silent = _blank(typed["title"]) & _blank(read.given(fields, "text"))
+        # a row that says but whether the item is on sale is judged by `completed`
+        silent &= _blank(read.given(fields, "available"))
+        reasons.append(fn.when(silent, _WORDLESS))
     return typed, reasons
 
 
 def _field(
-    name: str, fields: dict[str, Column], others: list[tuple[str, Column]]
+    name: str,
+    fields: dict[str, Column],
+    others: list[tuple[str, Column]],
+    latest: dt.datetime | None,
 ) -> tuple[Column, list[Column]]:
     if name == "text":
         return read.described(read.given(fields, name), others), []
@@ -186,18 +197,31 @@ def _field(
     if name == "attributes":
         return read.attributes(fields.get(name), others)
     if name == "ts":
-        return read.timestamp(fields[name])
+        return read.timestamp(fields[name], latest)
     optional = {"value": read.value, "available": read.available, "features": read.features}
     if name in optional:
         return optional[name](fields.get(name))
+    if name == "relation":
+        return read.label(fields[name], name)
     return read.identifier(fields[name], name)
 
 
-def _other_columns(raw: RawTable) -> list[tuple[str, Column]]:
-    if raw.name not in TAKES_ATTRIBUTES:
-        return []
-    taken = {*matched_columns(raw).values(), CORRUPT}
-    return [(name.strip(), read.named(name)) for name in raw.frame.columns if name not in taken]
+def _silent(matched: Matched) -> tuple[str, ...]:
+    """Return the columns of `_KEPT` about which a source with these columns says nothing."""
+    given = {*matched.fields}
+    if matched.others:  # they are attributes, and sentences of the text
+        given |= {"text", "attributes"}
+    return tuple(name for name in _KEPT if name not in given)
+
+
+def _says_nothing(name: str) -> Column:
+    if name == "features":
+        return fn.col(name).isNull()
+    return fn.size(name) == 0 if name == "attributes" else _blank(fn.col(name))
+
+
+def _blank(text: Column) -> Column:
+    return fn.trim(fn.coalesce(text, fn.lit(""))) == ""
 
 
 def _unique(name: str, frame: DataFrame) -> DataFrame:

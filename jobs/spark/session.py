@@ -22,6 +22,7 @@ import pyspark
 from pyspark.sql import SparkSession
 
 from jobs.settings.model import Settings
+from jobs.spark.account import has_name, log_in_without_a_name, prepare_locale
 from jobs.spark.java import DEPENDENCIES, java_home
 from models.errors import InputError
 from models.processors import usable_cores
@@ -60,6 +61,9 @@ def open_session(settings: Settings, app_name: str) -> SparkSession:
         java = java_home()
         options["spark.driver.extraJavaOptions"] = _java_options(java)
         _prepare_environment(settings.spark_master, java)
+        prepare_locale(os.environ)
+        if not has_name(os.getuid()):
+            log_in_without_a_name(options)
     for key, value in options.items():
         builder = builder.config(key, value)
     return builder.getOrCreate()

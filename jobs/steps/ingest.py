@@ -10,7 +10,9 @@ Trade-off: Delta commits one table at a time; a process killed between two commi
 tables as they were, and running it again completes them.
 """
 
+import datetime as dt
 import time
+from collections.abc import Sequence
 from dataclasses import asdict
 from functools import reduce
 from pathlib import Path
@@ -21,8 +23,16 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as fn
 
 from jobs.context import Context
-from jobs.sources.source import open_source
-from jobs.sources.validation import CheckedTable, RawTable, check, reject_unknown_items
+from jobs.sources.columns import RawTable, parse_said, refuse_unknown_fields
+from jobs.sources.preview import lines, preview
+from jobs.sources.source import Source, open_source
+from jobs.sources.validation import (
+    CheckedTable,
+    check,
+    completed,
+    count_rejected,
+    reject_unknown_items,
+)
 from jobs.spark.session import open_session
 from jobs.warehouse.delta import Warehouse
 from jobs.warehouse.merge import Merged, merge
@@ -33,25 +43,36 @@ from jobs.warehouse.tables import (
     TRIPLES,
     USERS,
 )
-from models.errors import InputError
 
+A_DAY = dt.timedelta(days=1)
 ORDER = (ITEMS, USERS, TRIPLES, INTERACTIONS)
 
 
-def run(context: Context, source: str) -> dict[str, Any]:
+def run(
+    context: Context, source: str, column: Sequence[str] = (), dry_run: bool = False
+) -> dict[str, Any]:
     """Ingest `source`, of those that `open_source` knows, and return the counts of each table.
 
-    Raises InputError when the source as a whole is bad or the warehouse can't be written.
+    `column` has pairs such as `user_id=customer_id`, beside the setting `columns`. A dry run writes
+    nothing and returns what would come of it. Raises InputError when the source as a whole is bad,
+    has more bad rows than the setting allows, or the warehouse can't be written.
     """
     start = time.monotonic()
     settings, warehouse = context.settings, context.warehouse
+    refuse_unknown_fields(settings.columns)
+    columns = {**settings.columns, **parse_said(column)}
+    if dry_run:
+        found = open_source(source, warehouse, Path(settings.reports), columns)
+        spark = open_session(settings, "ingest")
+        return _previewed(spark, warehouse, found, settings.positive_threshold)
     with context.recorded("ingest") as lineage:
-        found = open_source(source, warehouse, Path(settings.reports))
+        found = open_source(source, warehouse, Path(settings.reports), columns)
         warehouse.ensure_writable()
         spark = open_session(settings, "ingest")
         ingest_id = found.fingerprint()
-        tables = _checked(spark, warehouse, found.read(spark), ingest_id)
-        rejected = sum(_rejected_count(table) for table in tables)
+        raw = found.read(spark)
+        tables = _checked(spark, warehouse, raw, ingest_id)
+        rejected = count_rejected(tables, settings.max_rejected_share)
         rows = {table.name: table.good for table in tables}
         bad_rows = reduce(DataFrame.unionByName, (table.rejected for table in tables))
         rows[REJECTED_ROWS] = bad_rows.withColumn("ingest_id", fn.lit(ingest_id))
@@ -59,7 +80,20 @@ def run(context: Context, source: str) -> dict[str, Any]:
         for table in tables:
             table.frame.unpersist()
         lineage.rows |= {name: one.new + one.changed for name, one in merged.items()}
-    return _result(source, ingest_id, merged, rejected, time.monotonic() - start)
+    notes = [line for one in raw for line in one.matched().lines()]
+    return _result(source, ingest_id, merged, rejected, notes, time.monotonic() - start)
+
+
+def _previewed(
+    spark: SparkSession, warehouse: Warehouse, found: Source, threshold: float
+) -> dict[str, Any]:
+    raw = found.read(spark)
+    tables = {table.name: table for table in _checked(spark, warehouse, raw, "")}
+    shown = {one.name: preview(one, tables[one.name], threshold) for one in raw}
+    notes = [line for one in raw for line in one.matched().lines()]
+    told = [line for name, one in shown.items() for line in lines(name, one)]
+    text = "\n".join([*notes, *told, "nothing was written: this was a dry run"])
+    return {"text": text, "dry_run": True, "notes": notes, "tables": shown}
 
 
 def _checked(
@@ -67,55 +101,49 @@ def _checked(
 ) -> list[CheckedTable]:
     """Return the tables in the order of their commits, judged and kept in memory or on disk."""
     tables: dict[str, CheckedTable] = {}
+    latest = dt.datetime.now(dt.UTC) + A_DAY  # clocks and zones differ by less
     for one in sorted(raw, key=lambda table: ORDER.index(table.name)):
-        table = check(one, ingest_id)
+        table = check(one, ingest_id, latest)
+        if table.name in (ITEMS, USERS):
+            table = completed(table, _as_it_stands(spark, warehouse, table.name))
         if table.name == INTERACTIONS:
             known = [tables[ITEMS].good] if ITEMS in tables else []
-            if warehouse.exists(ITEMS):
-                known.append(spark.read.format("delta").load(warehouse.path(ITEMS)))
-            table = reject_unknown_items(table, known)
+            there = _as_it_stands(spark, warehouse, ITEMS)
+            table = reject_unknown_items(table, known if there is None else [*known, there])
         table.frame.persist(StorageLevel.MEMORY_AND_DISK)
         tables[table.name] = table
     return list(tables.values())
 
 
-def _rejected_count(table: CheckedTable) -> int:
-    """Return the number of bad rows; InputError when the table is empty or has no other rows."""
-    try:
-        counts = table.reasons()
-    except Exception as error:
-        if "FAILED_READ_FILE" not in str(error):
-            raise
-        raise InputError(f"{table.origin} can't be read: it is damaged or not UTF-8") from error
-    good = counts.pop(None, 0)
-    rejected = sum(counts.values())
-    if not good and not rejected:
-        raise InputError(f"{table.origin} is empty: it holds no row of table `{table.name}`")
-    if not good:
-        reason, row = table.example()
-        raise InputError(
-            f"{table.origin}: all {rejected} rows of table `{table.name}` are bad; "
-            f"for example {row}: {reason}"
-        )
-    return rejected
+def _as_it_stands(spark: SparkSession, warehouse: Warehouse, name: str) -> DataFrame | None:
+    if not warehouse.exists(name):
+        return None
+    warehouse.version(name)  # migrates a table of an earlier release
+    return spark.read.format("delta").load(warehouse.path(name))
 
 
 def _result(
-    source: str, ingest_id: str, merged: dict[str, Merged], rejected: int, seconds: float
+    source: str,
+    ingest_id: str,
+    merged: dict[str, Merged],
+    rejected: int,
+    notes: list[str],
+    seconds: float,
 ) -> dict[str, Any]:
-    lines = [f"ingested {source} as {ingest_id} in {seconds:.1f} s"]
-    lines += [
+    text = [*notes, f"ingested {source} as {ingest_id} in {seconds:.1f} s"]
+    text += [
         f"{name:<14} {one.new:>9} new {one.changed:>9} changed {one.total:>9} rows"
         f"  version {one.version}"
         for name, one in merged.items()
     ]
     if rejected:
-        lines.append(f"{rejected} bad rows, with their reasons, are in table {REJECTED_ROWS}")
+        text.append(f"{rejected} bad rows, with their reasons, are in table {REJECTED_ROWS}")
     return {
-        "text": "\n".join(lines),
+        "text": "\n".join(text),
         "source": source,
         "ingest_id": ingest_id,
         "rejected": rejected,
+        "notes": notes,
         "seconds": round(seconds, 3),
         "tables": {name: asdict(one) for name, one in merged.items()},
     }

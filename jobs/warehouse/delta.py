@@ -13,6 +13,7 @@ that; the price is one writer per table at a time.
 import datetime as dt
 import fcntl
 import logging
+import re
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,24 +25,33 @@ from deltalake import DeltaTable, Schema, write_deltalake
 from deltalake.exceptions import DeltaError
 
 from jobs.warehouse.migrations import SCHEMA_VERSION, is_outdated, migrate, missing_columns
+from jobs.warehouse.paths import REMOTE, local_path
 from jobs.warehouse.tables import TABLES
 from models.errors import InputError
 
 LOGGER = logging.getLogger(__name__)
 
+# delta-rs decodes %20, takes a backslash for a slash and panics at brackets; Hadoop has its own
+_ODD = re.compile(r"[%\[\]\\|^?*{}\x00-\x1f\x7f]")
 CHANGE_FEED = "delta.enableChangeDataFeed"
 
 
 class Warehouse:
     """The Delta tables under `root`: a folder (made when first written) or an object store's URI.
 
-    Local paths are made absolute, so that Spark and this process mean the same folder.
+    Local paths, also as `file:/path`, are made absolute, so that Spark and this process mean the
+    same folder. Raises InputError where the path has a character that Delta's libraries misread.
     """
 
     def __init__(self, root: str) -> None:
-        local = root.removeprefix("file://")
-        self.remote = "://" in local
-        self.root = local.rstrip("/") if self.remote else str(Path(local).absolute())
+        self.remote = REMOTE.match(root) is not None
+        self.root = root.rstrip("/") if self.remote else str(Path(local_path(root)).absolute())
+        odd = None if self.remote else _ODD.search(self.root)
+        if odd:
+            raise InputError(
+                f"warehouse {self.root}: Delta can't have {odd[0]!r} in a path: choose another "
+                "with --warehouse"
+            )
 
     @property
     def models_folder(self) -> Path:

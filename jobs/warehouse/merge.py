@@ -62,9 +62,13 @@ def _commit(
         return
     same = " AND ".join(f"t.`{column}` = s.`{column}`" for column in TABLES[name].key)
     merger = DeltaTable.forPath(spark, path).alias("t").merge(rows.alias("s"), same)
+    # by name: another program may have added a column, which stays as it is
+    values: dict[str, str | Column] = {
+        column: f"s.`{column}`" for column in TABLES[name].column_names
+    }
     if some_known:
-        merger = merger.whenMatchedUpdateAll()
-    merger.whenNotMatchedInsertAll().execute()
+        merger = merger.whenMatchedUpdate(set=values)
+    merger.whenNotMatchedInsert(values=values).execute()
 
 
 def contents(name: str) -> Column:

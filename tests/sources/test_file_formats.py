@@ -11,9 +11,10 @@ import pandas as pd
 import pytest
 from pyspark.sql import SparkSession
 
+from jobs.sources.columns import RawTable, union
 from jobs.sources.file_formats import read_file
 from jobs.sources.folder import FolderSource
-from jobs.sources.validation import RawTable, check
+from jobs.sources.validation import check
 from jobs.warehouse.tables import INTERACTIONS, ITEM_ENTITY, ITEMS, TRIPLES
 from models.errors import InputError
 
@@ -27,6 +28,12 @@ EXPECTED = {
     (row["user_id"], row["item_id"], row["value"], dt.datetime.fromtimestamp(row["ts"], dt.UTC))
     for row in ROWS
 }
+
+
+def read(spark: SparkSession, table: str, path: Path) -> RawTable:
+    groups = read_file(spark, path, table)
+    frame = union(table, [one.origin for one in groups], [one.frame for one in groups])
+    return RawTable(table, path.name, frame)
 
 
 def delimited(path: Path, delimiter: str, start: str = "", end: str = "\n") -> None:
@@ -78,7 +85,7 @@ def test_the_format_does_not_matter(
     spark: SparkSession, tmp_path: Path, name: str, write: Callable[[Path], None]
 ) -> None:
     write(tmp_path / name)
-    raw = RawTable(INTERACTIONS, name, read_file(spark, tmp_path / name))
+    raw = read(spark, INTERACTIONS, tmp_path / name)
     rows = check(raw, "id").good.toArrow().to_pylist()
     found = {(row["user_id"], row["item_id"], row["value"], row["ts"]) for row in rows}
     assert found == EXPECTED
@@ -114,7 +121,7 @@ def test_structures_become_attributes_and_text(spark: SparkSession, tmp_path: Pa
     ]  # fmt: skip
     path = tmp_path / "items.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in rows) + "no json\n", "utf-8")
-    table = check(RawTable(ITEMS, "items", read_file(spark, path)), "id")
+    table = check(read(spark, ITEMS, path), "id")
     good = {row["item_id"]: row for row in table.good.toArrow().to_pylist()}
     assert good.keys() == {"1", "2"}
     assert dict(good["1"]["attributes"]) == {"genres": "Drama, War", "a": "1", "b": "2"}
@@ -133,4 +140,13 @@ def test_ids_that_are_fractions_are_refused(spark: SparkSession, tmp_path: Path)
     path = tmp_path / "interactions.parquet"
     pd.DataFrame({"user_id": [1.0, None]}).to_parquet(path)
     with pytest.raises(InputError, match=r"interactions.parquet: column `user_id` holds fractions"):
-        read_file(spark, path)
+        read_file(spark, path, INTERACTIONS)
+
+
+def test_a_fraction_is_no_id_by_its_name_alone(spark: SparkSession, tmp_path: Path) -> None:
+    names = ["amount_paid", "grid", "head", "account_id", "user_id"]
+    pd.DataFrame({"item_id": ["a"], "title": ["Oak"], **dict.fromkeys(names, 1.5)}).to_parquet(
+        tmp_path / "items.parquet"
+    )
+    (row,) = check(read(spark, ITEMS, tmp_path / "items.parquet"), "id").good.toArrow().to_pylist()
+    assert dict(row["attributes"]) == dict.fromkeys(names, "1.5")

@@ -200,7 +200,7 @@ def bad_source(folder: Path, case: str) -> None:
     row = ["1", "x", "4", "100"]
     tables = {"items": ITEM_ROWS, "interactions": [HEADER, row]}
     tables |= {
-        "unknown column": {"interactions": [[*HEADER, "mood"], [*row, "good"]]},
+        "unknown column": {"triples": [["head", "relation", "tail", "mood"], ["a", "r", "b", ""]]},
         "missing column": {"interactions": [HEADER[:3], row[:3]]},
         "doubled column": {"interactions": [[*HEADER, "Rating"], [*row, "4"]]},
         "two names": {"interactions": [[*HEADER, "value"], [*row, "4"]]},
@@ -231,7 +231,7 @@ def bad_source(folder: Path, case: str) -> None:
 @pytest.mark.parametrize(
     ("case", "message"),
     [
-        ("unknown column", r"interactions.csv: unknown column `mood`; expected item_id, ts, "),
+        ("unknown column", r"triples.csv: unknown column `mood`; expected head, relation, tail"),
         ("missing column", r"interactions.csv: column `ts` is missing; found user_id, "),
         ("doubled column", r"interactions.csv: column `rating` is there more than once"),
         ("two names", r"interactions.csv: columns `rating` and `value` are both `value`"),

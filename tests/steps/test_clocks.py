@@ -8,8 +8,8 @@ import pytest
 
 PROJECT = Path(__file__).parents[2]
 FILES = sorted(path for folder in ("jobs", "models") for path in (PROJECT / folder).rglob("*.py"))
-# they record when something ran
-RECORDS = {"jobs/versions/registry.py", "jobs/warehouse/lineage.py"}
+# they record when something ran, and `ingest` refuses times that are still to come
+RECORDS = {"jobs/versions/registry.py", "jobs/warehouse/lineage.py", "jobs/steps/ingest.py"}
 OF_MODULE = {"time": {"time", "time_ns", "localtime", "gmtime", "ctime"}}
 OF_CLASS = {"now", "utcnow", "today"}
 OF_SPARK = {"current_timestamp", "current_date", "unix_timestamp", "localtimestamp"}

@@ -1,0 +1,1 @@
+"""The files of a source: which there are, and what they hold before Spark reads them."""
