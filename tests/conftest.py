@@ -122,12 +122,16 @@ def ingested(
     spark: "SparkSession", movielens_folder: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Path:
     """The warehouse of the ingested slice; never write to it: take `movielens` instead."""
+    from version_store import give_store
+
     from jobs.context import Context
     from jobs.settings.model import Settings
     from jobs.steps import ingest
 
     root = tmp_path_factory.mktemp("ingested") / "warehouse"
-    ingest.run(Context.of(Settings(warehouse=str(root))), str(movielens_folder))
+    settings = Settings(warehouse=str(root))
+    ingest.run(Context.of(settings), str(movielens_folder))
+    give_store(settings)
     return root
 
 
