@@ -2,6 +2,10 @@
 .PHONY: setup demo test test-fast lint format airflow bench quality methods form lock clean
 .DEFAULT_GOAL := setup
 
+# some images tell Python to keep no bytecode, and then each process of a test compiles all its
+# packages again: 8 of the 17 seconds that a `train` needs to begin, more in every part of Airflow
+export PYTHONDONTWRITEBYTECODE :=
+
 # tests and the demo are short: code that is compiled quickly beats code that runs fastest
 test test-fast demo: export SPARK_SUBMIT_OPTS = -XX:TieredStopAtLevel=1
 
@@ -11,11 +15,15 @@ setup:  ## Python packages, Java and Delta's JARs; seconds when they are there
 demo: setup  ## the whole pipeline on MovieLens-100K, then the result by SQL
 	@bash scripts/demo.sh
 
+# two at once: one computes where the other waits for Java or Airflow; the tests of a file, which
+# share what they set up, stay together, and files come in the order of tests/conftest.py
+PYTEST = .venv/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+
 test: setup  ## the whole test suite; ARGS go to pytest
-	@.venv/bin/python -m pytest $(ARGS)
+	@$(PYTEST) $(ARGS)
 
 test-fast: setup  ## the tests that need neither Spark nor Airflow nor training
-	@.venv/bin/python -m pytest -m "not spark and not airflow and not training" $(ARGS)
+	@$(PYTEST) -m "not spark and not airflow and not training" $(ARGS)
 
 lint: setup  ## format, rules, types, import contracts
 	@bash scripts/lint.sh

@@ -6,7 +6,9 @@ WORKDIR /opt/nightrank
 COPY scripts/uv.lock scripts/uv.lock
 RUN pip install --no-cache-dir --require-hashes -r scripts/uv.lock
 COPY pyproject.toml requirements.lock ./
-RUN uv pip install --system --no-cache --require-hashes --group docker -c requirements.lock
+# the user below may not write beside the packages, so that each process would compile them again
+RUN uv pip install --system --no-cache --compile-bytecode --require-hashes --group docker \
+    -c requirements.lock
 COPY dags dags
 
 RUN useradd --uid 50000 --create-home airflow \

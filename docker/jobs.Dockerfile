@@ -17,7 +17,8 @@ COPY --chown=airflow pyproject.toml requirements.lock README.md LICENSE ./
 COPY --chown=airflow scripts scripts
 COPY --chown=airflow jobs jobs
 COPY --chown=airflow models models
-RUN bash scripts/setup.sh && rm -rf /home/airflow/.cache
+# compiled here once, not by the first command of every container
+RUN UV_COMPILE_BYTECODE=1 bash scripts/setup.sh && rm -rf /home/airflow/.cache
 COPY --chown=airflow dags dags
 
 ENV PATH=/opt/nightrank/.venv/bin:$PATH \

@@ -140,7 +140,9 @@ class Registry:
         from mlflow import MlflowClient
         from mlflow.exceptions import MlflowException
 
-        uri = self._tracking_uri or self._local_store()
+        uri = self._tracking_uri or f"sqlite:///{self._local_store.resolve()}"
+        if not self._tracking_uri:
+            self._local_store.parent.mkdir(parents=True, exist_ok=True)
         client = MlflowClient(tracking_uri=uri, registry_uri=uri)
         try:
             client.get_registered_model(MODEL)
@@ -148,12 +150,17 @@ class Registry:
             client.create_registered_model(MODEL)
         return client
 
-    def _local_store(self) -> str:
-        folder = self._warehouse.models_folder
-        folder.mkdir(parents=True, exist_ok=True)
-        return f"sqlite:///{folder.resolve() / 'mlflow.db'}"
+    @property
+    def _local_store(self) -> Path:
+        return self._warehouse.models_folder / "mlflow.db"
+
+    def _is_new(self) -> bool:
+        """Return whether there never was a version: no store is made just to say so."""
+        return not self._tracking_uri and not self._local_store.exists()
 
     def _entries(self) -> list["ModelVersion"]:
+        if self._is_new():
+            return []
         found = self._client.search_model_versions(f"name = '{MODEL}'")
         return sorted(found, key=lambda entry: int(entry.version), reverse=True)
 
@@ -173,6 +180,8 @@ class Registry:
         return {name: value for name, value in found.items() if not name.startswith(CURVE)}
 
     def _number_of(self, alias: str) -> str | None:
+        if self._is_new():
+            return None
         number = self._client.get_registered_model(MODEL).aliases.get(alias)
         return None if number is None else str(number)
 

@@ -15,9 +15,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from sentence_transformers.base.modules import Transformer
-from sentence_transformers.base.modules.module import Module
-from sentence_transformers.sentence_transformer.modules import Pooling
 from torch import Tensor, nn
 
 from models.errors import InputError
@@ -65,6 +62,10 @@ def read_sentence_config(source: str, name: str, setting: str = "encoder") -> Se
 
 
 def _read(source: str) -> SentenceConfig:
+    # here: it takes as long as torch and transformers together, and an export reads no folder
+    from sentence_transformers.base.modules import Transformer
+    from sentence_transformers.base.modules.module import Module
+
     modules: Any = Module.load_config(source, config_filename="modules.json") or []
     kinds = [str(module["type"]).rsplit(".", 1)[-1] for module in modules]
     if modules and kinds not in (
@@ -89,6 +90,8 @@ def _read(source: str) -> SentenceConfig:
 
 
 def _pooling(source: str, folder: str, prompt: str) -> str:
+    from sentence_transformers.sentence_transformer.modules import Pooling
+
     config = Pooling.load_config(source, subfolder=folder)
     mode = config.get("pooling_mode", "mean")
     wanted = mode if isinstance(mode, str) else " and ".join(mode)

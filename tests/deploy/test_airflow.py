@@ -38,19 +38,20 @@ SMALL = {
     "keep_layers": 1,
     "distil_texts": 100,
     "parity_tolerance": 1.0,
+    "bootstrap_resamples": 100,
 }
 NIGHT = "1998-04-23"
 
 
-def surroundings(folder: Path, warehouse: Path, source: Path) -> dict[str, str]:
-    """Return the environment of an Airflow under `folder` whose steps write to `warehouse`."""
+def surroundings(home: Path, warehouse: Path, source: Path) -> dict[str, str]:
+    """Return the environment of an Airflow in `home` whose steps write to `warehouse`."""
     return {
         **os.environ,
-        "AIRFLOW_HOME": str(folder / "airflow"),
+        "AIRFLOW_HOME": str(home),
         "AIRFLOW_CONN_SPARK_DEFAULT": '{"conn_type": "spark", "host": "local[2]"}',
         "AIRFLOW_VAR_NIGHTRANK_SOURCE": str(source),
         "NIGHTRANK_WAREHOUSE": str(warehouse),
-        "NIGHTRANK_REPORTS": str(folder / "reports"),
+        "NIGHTRANK_REPORTS": str(home / "reports"),
     }
 
 
@@ -70,10 +71,12 @@ def nights(warehouse: Path) -> set[str]:
 
 
 @pytest.mark.timeout(2400)
-def test_both_dags_end_in_success_by_dags_test(tmp_path: Path, movielens_folder: Path) -> None:
+def test_both_dags_end_in_success_by_dags_test(
+    airflow_home: Path, movielens_folder: Path, tiny_encoder: str, tmp_path: Path
+) -> None:
     warehouse = tmp_path / "warehouse"
-    environment = surroundings(tmp_path, warehouse, movielens_folder)
-    dags_test(environment, "retrain", SMALL)
+    environment = surroundings(airflow_home, warehouse, movielens_folder)
+    dags_test(environment, "retrain", {**SMALL, "encoder": tiny_encoder})
     dags_test(environment, "nightly", {"run_date": NIGHT})
     assert nights(warehouse) == {NIGHT}
     steps = Warehouse(str(warehouse)).read(RUNS, columns=["step", "status"]).to_pylist()
@@ -102,11 +105,11 @@ class Served:
 
 
 @pytest.fixture
-def served(tmp_path: Path, movielens: Settings, movielens_folder: Path) -> Iterator[Served]:
+def served(airflow_home: Path, movielens: Settings, movielens_folder: Path) -> Iterator[Served]:
     """Start Airflow as `make airflow` does; end it by Ctrl-C, after which nothing may live."""
     warehouse = Warehouse(movielens.warehouse)
     champion(movielens, list(read_catalogue(warehouse, warehouse.version(ITEMS)).item_ids))
-    environment = surroundings(tmp_path, Path(movielens.warehouse), movielens_folder)
+    environment = surroundings(airflow_home, Path(movielens.warehouse), movielens_folder)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
@@ -125,7 +128,7 @@ def served(tmp_path: Path, movielens: Settings, movielens_folder: Path) -> Itera
         parts = psutil.Process(process.pid).children(recursive=True)
         address = f"http://localhost:{port}"
         login = {"username": shown[1], "password": shown[2]}
-        database = tmp_path / "airflow" / "airflow.db"
+        database = airflow_home / "airflow.db"
         answer = Served(address, database).call("POST", "/auth/token", login)
         yield Served(address, database, answer["access_token"])
         process.send_signal(signal.SIGINT)

@@ -126,20 +126,9 @@ def airflow(home: Path, script: str, *arguments: str, **variables: str) -> str:
 
 
 @pytest.fixture(scope="session")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return an AIRFLOW_HOME whose database stands, as scripts/airflow.sh makes it."""
-    folder = tmp_path_factory.mktemp("airflow")
-    subprocess.run(
-        ["bash", "scripts/airflow.sh", "version"],
-        env={**os.environ, "AIRFLOW_HOME": str(folder)}, cwd=PROJECT, check=True,
-    )  # fmt: skip
-    return folder
-
-
-@pytest.fixture(scope="session")
-def found(home: Path) -> dict[str, Any]:
+def found(prepared_airflow: Path) -> dict[str, Any]:
     """Return what Airflow reads from dags/."""
-    line = airflow(home, READ_DAGS, str(DAGS), json.dumps(FAILURES)).split("FOUND")[-1]
+    line = airflow(prepared_airflow, READ_DAGS, str(DAGS), json.dumps(FAILURES)).split("FOUND")[-1]
     answer: dict[str, Any] = json.loads(line)
     assert answer["errors"] == {}
     dags: dict[str, Any] = answer["dags"]
@@ -209,7 +198,9 @@ def test_lint_refuses_a_heavy_import_in_a_dag(line: str) -> None:
 
 
 @pytest.fixture(scope="session")
-def answers(home: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[list[str], list[Any]]:
+def answers(
+    prepared_airflow: Path, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[list[str], list[Any]]:
     """Return how each run ended, and each call of a command: words, folder, settings."""
     folder = tmp_path_factory.mktemp("commands")
     for name in ("nightrank", "spark-submit"):
@@ -217,7 +208,7 @@ def answers(home: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[list[
         (folder / name).chmod(0o755)
     runs = [*GOOD_RUNS, *((dag, conf) for dag, conf, _ in BAD_RUNS)]
     output = airflow(
-        home, RUN_DAGS, str(DAGS), json.dumps(runs),
+        prepared_airflow, RUN_DAGS, str(DAGS), json.dumps(runs),
         RECORD=str(folder / "calls"), PATH=f"{folder}:{os.environ['PATH']}",
         NIGHTRANK_SEED="5", NIGHTRANK_EPOCHS="9", NIGHTRANK_SPARK_MEMORY="2g",
         AIRFLOW_VAR_NIGHTRANK_SOURCE="nights",

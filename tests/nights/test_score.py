@@ -311,7 +311,7 @@ def submitted(settings: Settings, night: str) -> None:
             "--driver-class-path", os.pathsep.join(jars), cli.__file__, "score",
             "--run-date", night, "--warehouse", settings.warehouse, "--allow-future-night",
         ],
-        check=True, capture_output=True, timeout=200, cwd="/",
+        check=True, capture_output=True, timeout=400, cwd="/",
         env={**os.environ, "PYSPARK_PYTHON": sys.executable},
     )  # fmt: skip
 

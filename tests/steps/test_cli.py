@@ -8,6 +8,9 @@ from pathlib import Path
 import pytest
 
 from jobs.cli import cli, main
+from jobs.context import Context
+from jobs.settings.model import Settings
+from jobs.versions.registry import CHAMPION
 
 PROJECT = Path(__file__).parents[2]
 README = PROJECT / "README.md"
@@ -79,6 +82,12 @@ def test_bad_usage_ends_with_two_and_one_line(
 def test_no_champion_yet(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     arguments = ["score", "--run-date", "2026-01-05", "--warehouse", str(tmp_path / "w")]
     assert "no champion yet" in refused(arguments, capsys)
+
+
+def test_asking_for_versions_where_there_are_none_makes_nothing(tmp_path: Path) -> None:
+    registry = Context.of(Settings(warehouse=str(tmp_path / "w"))).registry
+    assert (registry.version_of(CHAMPION), registry.registered()) == (None, [])
+    assert not (tmp_path / "w").exists()
 
 
 def test_show_config_says_where_a_value_came_from(

@@ -15,6 +15,7 @@ from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import Whitespace
 from tokenizers.processors import TemplateProcessing
+from version_store import give_store
 
 from jobs.context import Context
 from jobs.settings.model import Settings
@@ -58,6 +59,7 @@ def champion(
     from models.compression.onnx_export import export_towers
     from models.network.towers import TwoTowers
 
+    give_store(settings)
     version = f"toy-{seed}"
     folder = Context.of(settings).registry.folder_of(version)
     folder.mkdir(parents=True)
