@@ -26,6 +26,7 @@ from models.data.texts import item_texts
 from models.evaluation.contender import Contender
 from models.evaluation.question import ask
 from models.evaluation.variants import stored_vectors
+from models.nights.grade import choose_on_past
 from models.nights.recipe import Recipe
 from models.nights.standings import AskedNight, night_standings
 from models.processors import usable_cores
@@ -93,9 +94,9 @@ def _asked(
         if len(question.users) == 0 or len(trial.train) == 0:
             continue
         LOGGER.info("nights: %d users came back after %.0f %%", len(question.users), 100 * cut)
-        models = collaborative(trial.train, trial.clock, chosen, implicit_factors(settings))
-        weights = recipes[SHIPPED].weights(trial)
+        models = collaborative(trial, chosen, implicit_factors(settings))
+        chosen_now = choose_on_past(recipes[SHIPPED], trial, dataset.profiles)
         ours = {
-            name: Contender((recipe.scorer(trial, weights),)) for name, recipe in recipes.items()
+            name: Contender((recipe.scorer(trial, chosen_now),)) for name, recipe in recipes.items()
         }
         yield question, models | ours

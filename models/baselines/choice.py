@@ -20,9 +20,9 @@ from models.baselines.factorisation import RIDGE_PENALTIES, FoldedIn, text_ridge
 from models.baselines.popularity import popularity, random_order, recent_popularity
 from models.data.arrays import Factors
 from models.data.interactions import Interactions
-from models.data.splits import Split
+from models.data.splits import Split, Trial
 from models.evaluation.contender import Contender
-from models.evaluation.question import Question, choose, mean_ndcg
+from models.evaluation.question import Question, Scorer, choose, mean_ndcg, of_likes
 
 RECENT_DAYS = (3, 7, 30)
 
@@ -52,7 +52,7 @@ def baselines(
     """
     if split.name != "cold_item":
         chosen = choose_collaborative(split.fit, tuning)
-        return collaborative(split.train, split.final.clock, chosen, factorise)
+        return collaborative(split.final, chosen, factorise)
     found = {"random": Contender((random_order(split.train.n_items, seed),))}
     if factorise is not None and text_vectors is not None:
         found["ridge"] = _ridge(split, tuning, factorise, text_vectors)
@@ -61,24 +61,33 @@ def baselines(
 
 def choose_collaborative(fit: Interactions, tuning: Question) -> Chosen:
     """Choose on the `tuning` question, of models that learned from the positives `fit`."""
+    threshold = tuning.trial.threshold
     # one matrix at a time: each has the size of the known items squared
     found = [
-        (mean_ndcg(tuning, ease.score), mean_ndcg(tuning, ease.score_faded))
+        [mean_ndcg(tuning, of_likes(score, threshold)) for score in (ease.score, ease.score_faded)]
         for ease in (Ease(fit, penalty) for penalty in PENALTIES)
     ]
     flat, faded = (PENALTIES[int(np.argmax(figures))] for figures in zip(*found, strict=True))
     ease, followed = Ease(fit, flat), transitions(fit)
     share = choose(
         tuning,
-        ((share, ClosedForm(ease, followed, share).score) for share in TRANSITION_SHARES),
+        (
+            (share, of_likes(ClosedForm(ease, followed, share).score, threshold))
+            for share in TRANSITION_SHARES
+        ),
     )
     return Chosen(flat, faded, share)
 
 
 def collaborative(
-    train: Interactions, clock: float | None, chosen: Chosen, factorise: Factorise | None
+    trial: Trial, chosen: Chosen, factorise: Factorise | None
 ) -> dict[str, Contender]:
-    """Return the baselines that rank by what users and others liked, asked at `clock`."""
+    """Return the baselines that rank by what users and others liked, for the question `trial`."""
+    train = trial.train
+
+    def likes(score: Scorer) -> tuple[Scorer]:
+        return (of_likes(score, trial.threshold),)
+
     ease = Ease(train, chosen.penalty)
     same = chosen.faded_penalty == chosen.penalty
     fading = ease if same else Ease(train, chosen.faded_penalty)
@@ -86,14 +95,14 @@ def collaborative(
     of_both = {"penalty": chosen.penalty, "transition_share": chosen.transition_share}
     found = {"popularity": Contender((popularity(train),))}
     for days in RECENT_DAYS:
-        found[f"popularity_{days}d"] = Contender((recent_popularity(train, clock, days),))
+        found[f"popularity_{days}d"] = Contender((recent_popularity(train, trial.clock, days),))
     found |= {
-        "ease": Contender((ease.score,), {"penalty": chosen.penalty}),
-        "ease_faded": Contender((fading.score_faded,), {"penalty": chosen.faded_penalty}),
-        "closed_form": Contender((closed_form.score,), of_both),
+        "ease": Contender(likes(ease.score), {"penalty": chosen.penalty}),
+        "ease_faded": Contender(likes(fading.score_faded), {"penalty": chosen.faded_penalty}),
+        "closed_form": Contender(likes(closed_form.score), of_both),
     }
     if factorise is not None:
-        found["als"] = Contender((FoldedIn(factorise(train)).score,))
+        found["als"] = Contender(likes(FoldedIn(factorise(train)).score))
     return found
 
 
@@ -101,12 +110,16 @@ def _ridge(
     split: Split, tuning: Question, factorise: Factorise, text_vectors: Factors
 ) -> Contender:
     to_tune, items = factorise(split.fit), factorise(split.train)
+
+    def likes(folded: FoldedIn) -> Scorer:
+        return of_likes(folded.score, split.final.threshold)
+
     penalty = choose(
         tuning,
         (
-            (each, FoldedIn(to_tune, text_ridge(text_vectors, to_tune, split.fit, each)).score)
+            (each, likes(FoldedIn(to_tune, text_ridge(text_vectors, to_tune, split.fit, each))))
             for each in RIDGE_PENALTIES
         ),
     )
     predicted = text_ridge(text_vectors, items, split.train, penalty)
-    return Contender((FoldedIn(items, predicted).score,), {"penalty": penalty})
+    return Contender((likes(FoldedIn(items, predicted)),), {"penalty": penalty})

@@ -78,7 +78,7 @@ def user_score_metric(
     """
     histories = question.histories[:USERS]
     length = trained.manifest.history_length
-    items, ages = pad_histories(
+    items, ages, liked = pad_histories(
         histories, trained.positive_threshold, length, len(towers.own_history)
     )
     users = towers.user_factors(
@@ -86,6 +86,7 @@ def user_score_metric(
         towers.own_history,
         torch.from_numpy(items),
         torch.from_numpy(ages),
+        torch.from_numpy(liked),
         torch.zeros(len(histories)),
     )
     return score_metric(towers.items.ranking.weight.T.numpy(), users.numpy())

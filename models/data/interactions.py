@@ -56,6 +56,10 @@ class Interactions:
             self.n_items,
         )
 
+    def grades(self, threshold: float, below: float) -> NDArray[np.float64]:
+        """Return what each interaction counts [n]: 1 at or above `threshold`, else `below`."""
+        return np.where(self.value >= threshold, 1.0, below)
+
     def positives(self, threshold: float) -> "Interactions":
         """Return the interactions whose value is at or above `threshold`."""
         return self.take(self.value >= threshold)
@@ -72,6 +76,11 @@ class History:
     def liked(self, threshold: float) -> Rows:
         """Return the items whose value is at or above `threshold`, oldest first."""
         return self.item[self.value >= threshold]
+
+    def positives(self, threshold: float) -> "History":
+        """Return the interactions whose value is at or above `threshold`."""
+        liked = self.value >= threshold
+        return History(self.item[liked], self.value[liked], self.time[liked])
 
 
 def histories(interactions: Interactions, users: Rows) -> list[History]:

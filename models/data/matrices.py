@@ -2,7 +2,7 @@
 
 - `user_item_matrix`: who has what, sparse.
 - `history_matrix`: histories as sparse rows, each item weighed by its age.
-- `pad_histories`: the newest positives of each history as rows of one length, for the networks.
+- `pad_histories`: the newest items of each history as rows of one length, for the networks.
 """
 
 from collections.abc import Callable, Sequence
@@ -17,13 +17,21 @@ from models.data.interactions import SECONDS_IN_A_DAY, History, Interactions
 SETTLED_DAYS = 7.0
 
 
-def user_item_matrix(interactions: Interactions) -> sparse.csr_array:
-    """Return the binary matrix [users, items] of who has what; repeats count once."""
+def user_item_matrix(interactions: Interactions, grades: Numbers | None = None) -> sparse.csr_array:
+    """Return the matrix [users, items] of who has what: ones, or at most one by `grades` [n].
+
+    Repeats count once, by the highest of their grades. A grade of zero leaves no entry.
+    """
     shape = (interactions.n_users, interactions.n_items)
-    ones = np.ones(len(interactions))
-    matrix = sparse.csr_array((ones, (interactions.user, interactions.item)), shape=shape)
-    matrix.data[:] = 1.0
-    return matrix
+    values = np.ones(len(interactions)) if grades is None else grades
+    # of equal positions the last one written stands
+    order = np.argsort(values, kind="stable")
+    order = order[values[order] > 0]
+    cells = interactions.user[order] * interactions.n_items + interactions.item[order]
+    cells, last = np.unique(cells[::-1], return_index=True)
+    graded = values[order][::-1][last]
+    rows, columns = np.divmod(cells, max(interactions.n_items, 1))
+    return sparse.csr_array((graded, (rows, columns)), shape=shape)
 
 
 def history_matrix(
@@ -51,17 +59,19 @@ def history_matrix(
 
 def pad_histories(
     histories: Sequence[History], threshold: float, length: int, padding: int
-) -> tuple[Rows, Factors]:
-    """Return the newest `length` positives of each history as items [u, l] and ages [u, l].
+) -> tuple[Rows, Factors, Factors]:
+    """Return the newest `length` items of each history [u, l], their ages and which were liked.
 
-    The newest stands first and has age 0; ages count interactions. Short histories are filled
-    with the item row `padding`.
+    The newest stands first and has age 0; ages count interactions. An item at or above `threshold`
+    was liked and has a 1, any other a 0. Short histories are filled with the item row `padding`.
     """
     items = np.full((len(histories), length), padding, dtype=np.int64)
+    liked = np.zeros(items.shape, dtype=np.float32)
     for row, history in enumerate(histories):
-        positives = history.liked(threshold)[::-1][:length]
-        items[row, : len(positives)] = positives
-    return items, np.tile(np.arange(length, dtype=np.float32), (len(items), 1))
+        newest = history.item[::-1][:length]
+        items[row, : len(newest)] = newest
+        liked[row, : len(newest)] = history.value[::-1][:length] >= threshold
+    return items, np.tile(np.arange(length, dtype=np.float32), (len(items), 1)), liked
 
 
 def idle_days(history: History, clock: float | None) -> float:

@@ -77,11 +77,20 @@ def ask(trial: Trial, profiles: Sequence[str]) -> Question:
     return Question(
         trial,
         users,
-        histories(trial.given, users),
+        histories(trial.labelled_given, users),
         [profiles[user] for user in users.tolist()],
         sparse.csr_array(truth[users]),
         sparse.csr_array(seen[users]),
     )
+
+
+def of_likes(score: Scorer, threshold: float) -> Scorer:
+    """Return the scorer that knows of each history what was liked, at or above `threshold`."""
+
+    def score_likes(histories: list[History], profiles: list[str]) -> Scores:
+        return score([history.positives(threshold) for history in histories], profiles)
+
+    return score_likes
 
 
 def seen_and_found(trial: Trial) -> tuple[sparse.csr_array, sparse.csr_array]:

@@ -50,19 +50,20 @@ def withheld_by_popularity(known: Mask, positives: Interactions, seed: int) -> M
     return chosen
 
 
-def withheld_trial(positives: Interactions, withheld: Mask) -> Trial:
+def withheld_trial(labelled: Interactions, threshold: float, withheld: Mask) -> Trial:
     """Return the question which of the `withheld` items [n] users liked, knowing the others."""
-    inside = withheld[positives.item]
+    inside = withheld[labelled.item]
+    others, asked = labelled.take(~inside), labelled.take(inside)
     return Trial(
-        train=positives,
-        given=positives.take(~inside),
-        truth=positives.take(inside),
-        labelled_train=positives,
-        labelled_given=positives.take(~inside),
-        labelled=positives.take(inside),
+        train=labelled.positives(threshold),
+        given=others.positives(threshold),
+        truth=asked.positives(threshold),
+        labelled_train=labelled,
+        labelled_given=others,
+        labelled=asked,
         candidates=np.flatnonzero(withheld),
         clock=None,
-        threshold=-np.inf,
+        threshold=threshold,
     )
 
 

@@ -16,7 +16,7 @@ from scipy import sparse
 
 from models.data.arrays import Factors, Numbers
 from models.data.matrices import user_item_matrix
-from models.factors.blocks import BlockAlgorithm, Evidence, HistoryWeights
+from models.factors.blocks import BELOW, BlockAlgorithm, Evidence, HistoryWeights
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class AlsBlock(BlockAlgorithm):
 
     name: ClassVar[str] = "factors"
     weights: HistoryWeights = field(
-        default=HistoryWeights(floor=0.2, half_life=5.0, gain=0.3, away=0.12)
+        default=HistoryWeights(floor=0.2, half_life=5.0, gain=0.3, away=0.12, below=BELOW)
     )
     options: AlsOptions = AlsOptions()
 

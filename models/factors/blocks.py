@@ -19,23 +19,30 @@ import numpy as np
 from models.data.arrays import Factors, Numbers
 from models.data.interactions import Interactions
 
+# What people watch, buy or read tells what they are interested in, also where it disappoints: what
+# such an item counts in a history, and such an interaction where a block is fitted to it.
+BELOW, BELOW_IN_FIT = 0.3, 0.5
+
 
 @dataclass(frozen=True)
 class HistoryWeights:
     """How much the items of a history count in a block, and the block among the others.
 
-    The items' history factors are summed by `floor` + .5 ** (age / `half_life`), and the sum is
-    made a unit vector; `gain` turns into `away` with the days since the newest positive.
+    The items' history factors are summed by `floor` + .5 ** (age / `half_life`), those of items
+    that weren't liked times `below`, and the sum is made a unit vector; `gain` turns into `away`
+    with the days since the newest interaction.
     """
 
     floor: float
     """What an item counts however old it is."""
     half_life: float
-    """Age at which the fading part is halved, in positives since; the newest has age 0."""
+    """Age at which the fading part is halved, in interactions since; the newest has age 0."""
     gain: float
-    """Length of the block's part of a user vector, right after the newest positive."""
+    """Length of the block's part of a user vector, right after the newest interaction."""
     away: float
     """The same for a user who comes back after days."""
+    below: float = 0.0
+    """What an item with a value below the threshold counts beside one that was liked."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,12 +57,19 @@ class Block(HistoryWeights):
 class Evidence:
     """What blocks are fitted to.
 
-    `positives` of the training part; `topics` [n, t]: what the items' texts and attributes have
-    in common, as principal components of mean square row length one.
+    `interactions` of the training part, of whatever value, of which those at or above `threshold`
+    are positives; `topics` [n, t]: what the items' texts and attributes have in common, as
+    principal components of mean square row length one.
     """
 
-    positives: Interactions
+    interactions: Interactions
+    threshold: float
     topics: Factors
+
+    @cached_property
+    def positives(self) -> Interactions:
+        """The interactions at or above the threshold."""
+        return self.interactions.positives(self.threshold)
 
     @cached_property
     def counts(self) -> Numbers:

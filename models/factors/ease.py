@@ -5,8 +5,8 @@
   P = (X'X + penalty)^-1, B = I - P / diag(P).
 - With fewer rows than items it is solved over rows: with K = (XX' + penalty)^-1, the off-diagonal
   of B is X'KX / (1 - diag(X'KX)), so that the cost follows the smaller side.
-- The block's rows are the users' positives and, as further rows, the items' topics. Its weights
-  are damped for popular items on both sides.
+- The block's rows are the users' positives, other interactions at a grade of their own, and, as
+  further rows, the items' topics. Its weights are damped for popular items on both sides.
 
 Trade-off: dense over the items, which serves catalogues up to some 20,000.
 """
@@ -20,7 +20,7 @@ from scipy import linalg
 
 from models.data.arrays import Factors
 from models.data.matrices import user_item_matrix
-from models.factors.blocks import BlockAlgorithm, Evidence, HistoryWeights
+from models.factors.blocks import BELOW, BlockAlgorithm, Evidence, HistoryWeights
 from models.factors.low_rank import low_rank
 
 
@@ -36,6 +36,8 @@ class EaseOptions:
     """Power of popularity by which a liked item counts less."""
     target_damping: float = 0.1
     """Power of popularity by which a recommended item counts less."""
+    below: float = 0.0
+    """What an interaction below the threshold counts beside a positive."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,7 @@ class EaseBlock(BlockAlgorithm):
 
     name: ClassVar[str] = "liked together"
     weights: HistoryWeights = field(
-        default=HistoryWeights(floor=0.2, half_life=5.0, gain=1.0, away=1.0)
+        default=HistoryWeights(floor=0.2, half_life=5.0, gain=1.0, away=1.0, below=BELOW)
     )
     options: EaseOptions = EaseOptions()
 
@@ -54,8 +56,12 @@ class EaseBlock(BlockAlgorithm):
 
     def fit(self, evidence: Evidence, size: int) -> tuple[Factors, Factors]:
         """Return history and ranking factors [n, size]."""
-        options, counts = self.options, evidence.counts
-        users = user_item_matrix(evidence.positives).toarray().astype(np.float32)
+        options, interactions = self.options, evidence.interactions
+        rows = user_item_matrix(
+            interactions, interactions.grades(evidence.threshold, options.below)
+        )
+        counts = np.asarray(rows.sum(axis=0)).ravel()
+        users = rows.toarray().astype(np.float32)
         topics = np.sqrt(options.content_weight) * evidence.topics.T
         weights = item_weights(np.vstack([users, topics]).astype(np.float32), options.penalty)
         # an item that nobody liked would otherwise speak by its topics alone

@@ -11,6 +11,7 @@ from models.data.arrays import Numbers
 from models.data.interactions import SECONDS_IN_A_DAY, Interactions
 
 POPULARITY_SIZE = 4
+COUNTS, PEAK = [1, 3], 8.5
 
 
 @dataclass(frozen=True)
@@ -39,9 +40,11 @@ class RecentOptions:
 
 
 def popularity_columns(positives: Interactions, options: RecentOptions) -> Numbers:
-    """Return popularity [n, 4] of all time and of late, each as logarithm and count, standardised.
+    """Return popularity [n, 4] of all time and of late, each as logarithm and count.
 
-    Of late: positives fade by half in the options' half-life before the newest.
+    Of late: positives fade by half in the options' half-life before the newest. Logarithms have
+    mean zero and deviation one. Counts have mean zero and the most popular item PEAK: in standard
+    deviations it would be twice as far up in a large catalogue, where most items are hardly known.
     """
     newest = positives.time.max()
     fading = 0.5 ** ((newest - positives.time) / SECONDS_IN_A_DAY / options.half_life_days)
@@ -49,4 +52,7 @@ def popularity_columns(positives: Interactions, options: RecentOptions) -> Numbe
     recent = np.bincount(positives.item, fading, minlength=positives.n_items)
     recent *= total.sum() / max(float(recent.sum()), 1e-9)
     columns = np.stack([np.log1p(total), total, np.log1p(recent), recent], axis=1)
-    return np.asarray((columns - columns.mean(axis=0)) / np.maximum(columns.std(axis=0), 1e-9))
+    columns -= columns.mean(axis=0)
+    scales = columns.std(axis=0)
+    scales[COUNTS] = columns[:, COUNTS].max(axis=0) / PEAK
+    return np.asarray(columns / np.maximum(scales, 1e-9))

@@ -63,20 +63,22 @@ class Start:
 
 
 def collaborative_start(
-    positives: Interactions,
+    interactions: Interactions,
+    threshold: float,
     content: sparse.csr_array,
     profiles: Factors,
     factors: int,
     algorithms: Algorithms | None = None,
 ) -> Start:
-    """Fit all blocks to training positives.
+    """Fit all blocks to the interactions of a training part, positive from `threshold` on or not.
 
     `content` [n, c] are the items' text and attribute features, `profiles` [u, w] the users'
     profile vectors, `factors` the dimensions of all blocks together. Raises ValueError where the
     blocks don't fill them.
     """
     chosen = algorithms or Algorithms()
-    evidence = Evidence(positives, item_topics(content, factors, chosen.topics))
+    evidence = Evidence(interactions, threshold, item_topics(content, factors, chosen.topics))
+    positives = evidence.positives
     sizes = block_sizes(chosen.blocks, factors, evidence)
     pairs = [
         whiten(*block.fit(evidence, size)) for block, size in zip(chosen.blocks, sizes, strict=True)

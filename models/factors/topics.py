@@ -6,7 +6,7 @@ from typing import ClassVar
 from scipy import sparse
 
 from models.data.arrays import Factors
-from models.factors.blocks import BlockAlgorithm, Evidence, HistoryWeights
+from models.factors.blocks import BELOW, BlockAlgorithm, Evidence, HistoryWeights
 from models.factors.low_rank import principal_components
 
 
@@ -24,7 +24,7 @@ class TopicBlock(BlockAlgorithm):
 
     name: ClassVar[str] = "alike"
     weights: HistoryWeights = field(
-        default=HistoryWeights(floor=0.3, half_life=10.0, gain=0.2, away=0.13)
+        default=HistoryWeights(floor=0.3, half_life=10.0, gain=0.2, away=0.13, below=BELOW)
     )
 
     def size(self, _factors: int, evidence: Evidence) -> int:

@@ -1,6 +1,6 @@
-"""The block of items that are liked next: what follows an item within a few positives.
+"""The block of items that are liked next: what follows an item within a few interactions.
 
-Trade-off: the order alone counts, not the time between two positives.
+Trade-off: the order alone counts, not the time between two interactions.
 """
 
 from dataclasses import dataclass, field
@@ -11,7 +11,7 @@ from scipy import sparse
 
 from models.data.arrays import Factors, Numbers
 from models.data.interactions import Interactions
-from models.factors.blocks import BlockAlgorithm, Evidence, HistoryWeights
+from models.factors.blocks import BELOW, BELOW_IN_FIT, BlockAlgorithm, Evidence, HistoryWeights
 from models.factors.low_rank import low_rank
 
 
@@ -20,13 +20,15 @@ class TransitionOptions:
     """Options of the transitions, chosen on the validation parts of MovieLens-100K."""
 
     window: int = 7
-    """How many positives later an item may follow."""
+    """How many interactions later an item may follow."""
     backwards: float = 0.3
     """What the way from the later item back to the earlier one counts."""
     source_damping: float = 0.5
     """Power of popularity by which a liked item counts less."""
     target_damping: float = 0.3
     """Power of popularity by which a recommended item counts less."""
+    below: float = BELOW_IN_FIT
+    """What an interaction below the threshold counts, on either side, beside a positive."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +37,7 @@ class TransitionBlock(BlockAlgorithm):
 
     name: ClassVar[str] = "liked next"
     weights: HistoryWeights = field(
-        default=HistoryWeights(floor=0.0, half_life=2.0, gain=0.7, away=0.14)
+        default=HistoryWeights(floor=0.0, half_life=2.0, gain=0.7, away=0.14, below=BELOW)
     )
     options: TransitionOptions = TransitionOptions()
 
@@ -44,40 +46,52 @@ class TransitionBlock(BlockAlgorithm):
 
     def fit(self, evidence: Evidence, size: int) -> tuple[Factors, Factors]:
         """Return history and ranking factors [n, size]."""
-        return low_rank(transitions(evidence.positives, evidence.counts, self.options), size)
+        options = self.options
+        grades = evidence.interactions.grades(evidence.threshold, options.below)
+        return low_rank(transitions(evidence.interactions, grades, options), size)
 
 
 def transitions(
-    positives: Interactions, counts: Numbers, options: TransitionOptions
+    interactions: Interactions, grades: Numbers, options: TransitionOptions
 ) -> sparse.csr_array:
     """Return how often the column's item was liked soon after the row's [n, n], damped.
 
-    `counts` [n] are the items' popularity.
+    `grades` [m] say what each interaction counts; those of zero are as if they weren't there.
     """
-    followed = follow_counts(positives, options.window, options.backwards)
+    there = interactions.take(grades > 0)
+    counts = np.bincount(there.item, grades[grades > 0], minlength=there.n_items)
+    followed = follow_counts(there, options.window, options.backwards, grades[grades > 0])
     source = sparse.diags_array((counts + 1) ** -options.source_damping)
     target = sparse.diags_array((counts + 1) ** -options.target_damping)
     return sparse.csr_array(source @ followed @ target)
 
 
-def follow_counts(positives: Interactions, window: int, backwards: float = 0.0) -> sparse.csr_array:
-    """Count how often a user liked the column's item within `window` positives after the row's.
+def follow_counts(
+    interactions: Interactions,
+    window: int,
+    backwards: float = 0.0,
+    grades: Numbers | None = None,
+) -> sparse.csr_array:
+    """Count how often a user had the column's item within `window` interactions after the row's.
 
-    Each time also counts `backwards` in the opposite direction; [n, n].
+    Each time also counts `backwards` in the opposite direction; [n, n]. With `grades` [m] a time
+    counts the product of both grades instead of one.
     """
-    order = np.lexsort((positives.time, positives.user))
-    users, items = positives.user[order], positives.item[order]
+    order = np.lexsort((interactions.time, interactions.user))
+    users, items = interactions.user[order], interactions.item[order]
+    graded = np.ones(len(order)) if grades is None else grades[order]
     sources, targets, values = [], [], []
     for step in range(1, window + 1):
         same = users[:-step] == users[step:]
         earlier, later = items[:-step][same], items[step:][same]
+        both = (graded[:-step] * graded[step:])[same]
         sources.append(earlier)
         targets.append(later)
-        values.append(np.ones(len(earlier)))
+        values.append(both)
         if backwards:
             sources.append(later)
             targets.append(earlier)
-            values.append(np.full(len(earlier), backwards))
-    shape = (positives.n_items, positives.n_items)
+            values.append(backwards * both)
+    shape = (interactions.n_items, interactions.n_items)
     entries = (np.concatenate(values), (np.concatenate(sources), np.concatenate(targets)))
     return sparse.csr_array(entries, shape=shape)

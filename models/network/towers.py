@@ -4,9 +4,10 @@
   a linear map of the item's text vector plus the sum of its attributes' factors. Known items have
   factors of their own, learned from interactions; training drops those of a few items at a time,
   so that texts learn to stand in for them (as in DropoutNet, Volkovs et al., 2017).
-- User tower: the recency-weighted sum of the history factors of the liked items, a unit vector for
-  each block; a linear map of the profile's text vector; and weights of the popularity dimensions
-  that fall with the length of the history and rise with the time since the last interaction.
+- User tower: the recency-weighted sum of the history factors of the items, the liked ones counting
+  most, a unit vector for each block; a linear map of the profile's text vector; and weights of the
+  popularity dimensions that fall with the length of the history and rise with the time since the
+  last interaction.
 - Interest head: whether a user likes an item once seen, from the same dot product, the item's text
   and the user's generosity.
 
@@ -78,6 +79,7 @@ class UserTower(nn.Module):
 
     floor: Tensor
     half_life: Tensor
+    below: Tensor
     profile_mean: Tensor
     profile_weights: Tensor
 
@@ -86,7 +88,7 @@ class UserTower(nn.Module):
         self.blocks = start.blocks
         self.popularity = start.popularity
         sizes = torch.tensor([block.size for block in start.blocks])
-        for name in ("floor", "half_life"):
+        for name in ("floor", "half_life", "below"):
             values = torch.tensor([getattr(block, name) for block in start.blocks])
             self.register_buffer(name, values.float().repeat_interleave(sizes))
         self.register_buffer("profile_mean", torch.from_numpy(start.profile_mean))
@@ -98,16 +100,17 @@ class UserTower(nn.Module):
         history_factors: Tensor,
         items: Tensor,
         ages: Tensor,
+        liked: Tensor,
         idle_days: Tensor,
     ) -> Tensor:
         """Return user factors [b, d].
 
         `profiles` [b, w]; `history_factors` [n + 1, h] with a last row of zeros; `items` [b, l]
         rows of it, n where there is none; `ages` [b, l] in interactions, 0 for the newest;
-        `idle_days` [b] since the newest.
+        `liked` [b, l], 1 or 0; `idle_days` [b] since the newest.
         """
-        known = (items < history_factors.shape[0] - 1).to(history_factors.dtype).sum(dim=1)
-        units = self.history_units(history_factors, items, ages)
+        units = self.history_units(history_factors, items, ages, liked)
+        known = liked.to(history_factors.dtype).sum(dim=1)
         contexts = Contexts.of(known, idle_days, self.popularity)
         parts = [
             gain.unsqueeze(1) * one
@@ -116,9 +119,12 @@ class UserTower(nn.Module):
         profile = contexts.profile.unsqueeze(1) * self.profile_units(profiles)
         return torch.cat([*parts, profile, contexts.popularity], dim=1)
 
-    def history_units(self, history_factors: Tensor, items: Tensor, ages: Tensor) -> list[Tensor]:
+    def history_units(
+        self, history_factors: Tensor, items: Tensor, ages: Tensor, liked: Tensor
+    ) -> list[Tensor]:
         """Return what the histories say in each block: unit vectors [b, size]; see `forward`."""
-        weights = self.floor + 0.5 ** (ages.unsqueeze(-1) / self.half_life)
+        grades = self.below + liked.unsqueeze(-1) * (1.0 - self.below)
+        weights = grades * (self.floor + 0.5 ** (ages.unsqueeze(-1) / self.half_life))
         summed = (history_factors[items] * weights).sum(dim=1)
         sizes = [block.size for block in self.blocks]
         return [unit(part) for part in torch.split(summed, sizes, dim=1)]
@@ -196,11 +202,12 @@ class TwoTowers(nn.Module):
         history_factors: Tensor,
         items: Tensor,
         ages: Tensor,
+        liked: Tensor,
         idle_days: Tensor,
     ) -> Tensor:
         """Return user factors [b, d] from history factors [n, h]; see `UserTower`."""
         padded = nn.functional.pad(history_factors, (0, 0, 0, 1))
-        return cast(Tensor, self.users(profiles, padded, items, ages, idle_days))
+        return cast(Tensor, self.users(profiles, padded, items, ages, liked, idle_days))
 
     def set_own(self, start: Start) -> None:
         """Replace the items' own factors, and what profiles mean, by those of another fit."""

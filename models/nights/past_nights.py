@@ -77,7 +77,7 @@ def past_night(
     """Fit the closed form to a night's past; None where nobody came back or nothing was known.
 
     `content` [n, c] and `profiles` [u, w] are those of all items and users, `factors` the
-    dimensions of all blocks, `length` the newest positives that count. Of more than MOST_USERS
+    dimensions of all blocks, `length` the newest interactions that count. Of more than MOST_USERS
     users a sample is asked.
     """
     ranked = np.unique(trial.train.item)
@@ -85,20 +85,20 @@ def past_night(
     users = _sample(np.flatnonzero(truth.sum(axis=1) > 0))
     if len(users) == 0 or len(ranked) == 0 or trial.clock is None:
         return None
-    positives = numbered(trial.train, ranked)
+    labelled = numbered(trial.labelled_train, ranked)
+    positives = labelled.positives(trial.threshold)
     start = collaborative_start(
-        positives, sparse.csr_array(content[ranked]), profiles, factors, algorithms
+        labelled, trial.threshold, sparse.csr_array(content[ranked]), profiles, factors, algorithms
     )
-    tower, past = UserTower(start), histories(positives, users)
-    visits = histories(trial.labelled_given, users)
-    items, ages = pad_histories(past, trial.threshold, length, len(ranked))
-    blocks, profile = _parts(tower, start, items, ages, torch.from_numpy(profiles[users]))
+    past, visits = histories(labelled, users), histories(trial.labelled_given, users)
+    padded = pad_histories(past, trial.threshold, length, len(ranked))
+    blocks, profile = _parts(start, *padded, torch.from_numpy(profiles[users]))
     return PastNight(
         users=users,
         blocks=blocks,
         profile=profile,
         popularity=_popularity(positives, algorithms, half_lives),
-        known=torch.from_numpy((items < len(ranked)).sum(axis=1)).float(),
+        known=torch.from_numpy(padded[2].sum(axis=1)),
         idle=torch.tensor([idle_days(one, trial.clock) for one in visits]),
         allowed=seen[users][:, ranked].toarray() == 0,
         truth=truth[users][:, ranked].toarray() > 0,
@@ -123,14 +123,16 @@ def _sample(users: Rows) -> Rows:
 
 
 def numbered(interactions: Interactions, items: Rows) -> Interactions:
-    """Return the interactions with their items numbered as in `items`, ascending."""
-    return replace(interactions, item=np.searchsorted(items, interactions.item), n_items=len(items))
+    """Return the interactions with `items`, ascending, which get the numbers of their places."""
+    some = interactions.take(np.isin(interactions.item, items))
+    return replace(some, item=np.searchsorted(items, some.item), n_items=len(items))
 
 
 def _parts(
-    tower: UserTower, start: Start, items: Rows, ages: Factors, profiles: Tensor
+    start: Start, items: Rows, ages: Factors, liked: Factors, profiles: Tensor
 ) -> tuple[tuple[Tensor, ...], Tensor]:
     """Return the scores [u, n] of each block's unit vectors, and those of the profiles'."""
+    tower = UserTower(start)
     history = torch.nn.functional.pad(torch.from_numpy(start.history), (0, 0, 0, 1))
     sizes = [*(block.size for block in start.blocks), tower.profile_weights.shape[1]]
     ranking = torch.from_numpy(start.ranking[:, : sum(sizes)])
@@ -138,7 +140,7 @@ def _parts(
     for first in range(0, len(items), USERS_AT_ONCE):
         batch = slice(first, first + USERS_AT_ONCE)
         units = tower.history_units(
-            history, torch.from_numpy(items[batch]), torch.from_numpy(ages[batch])
+            history, *(torch.from_numpy(array[batch]) for array in (items, ages, liked))
         )
         batches.append([*units, tower.profile_units(profiles[batch])])
     *blocks, profile = (

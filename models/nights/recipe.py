@@ -17,6 +17,7 @@ import torch
 from scipy import sparse
 
 from models.data.arrays import Factors, Rows
+from models.data.interactions import Interactions
 from models.data.splits import Trial
 from models.evaluation.question import Scorer
 from models.factors.start import Algorithms, Start, collaborative_start
@@ -24,7 +25,7 @@ from models.factors.text_map import content_features
 from models.network.towers import TwoTowers
 from models.nights.past_nights import numbered
 from models.nights.users import TowerScorer
-from models.nights.weights import choose_night_weights
+from models.nights.weights import NightChoice, choose_night_weights
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,7 @@ class Recipe:
 
     `items` [n, w] and `profiles` [u, w] are the vectors of the items' texts and of the users'
     profiles, `profile_texts` [u] those profiles, `columns` [n, c] the items' attributes, `factors`
-    the dimensions of all blocks together, `length` the newest positives of a user that count.
+    the dimensions of all blocks together, `length` the newest interactions of a user that count.
     """
 
     items: Factors
@@ -43,16 +44,17 @@ class Recipe:
     factors: int
     length: int
 
-    def weights(self, trial: Trial) -> Algorithms:
-        """Choose the night's weights on what was known before the `trial`."""
+    def weights(self, labelled: Interactions, threshold: float, default: Algorithms) -> NightChoice:
+        """Choose the night's weights on the last nights of the `labelled` interactions."""
         return choose_night_weights(
-            trial.labelled_train,
-            trial.threshold,
+            labelled,
+            threshold,
             self._content,
             self.profiles,
             self.factors,
             self.length,
-        ).algorithms
+            default,
+        )
 
     @torch.no_grad()
     def scorer(self, trial: Trial, algorithms: Algorithms) -> Scorer:
@@ -88,7 +90,8 @@ class Recipe:
         """Fit all blocks to the items that anybody had liked, and leave the others zeros."""
         known = np.unique(trial.train.item)
         start = collaborative_start(
-            numbered(trial.train, known),
+            numbered(trial.labelled_train, known),
+            trial.threshold,
             sparse.csr_array(self._content[known]),
             self.profiles,
             self.factors,

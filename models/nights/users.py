@@ -17,7 +17,7 @@ class TowerScorer:
     """Scores users by the towers and the `ranking` [n, d] and `history` factors [n, h] of items.
 
     `vectors` hold those of the profiles, each in the row that `rows` names; the newest `length`
-    positives count. `clock` is the time of asking in seconds, None for right after each user's
+    interactions count. `clock` is the time of asking in seconds, None for right after each user's
     newest interaction.
     """
 
@@ -59,9 +59,9 @@ def user_factors(
     """Return the factors [u, d] of users who are asked at `clock`, in seconds.
 
     Without a clock each is asked right after their newest interaction. `profiles` [u, w] are their
-    profiles' vectors; the newest `length` positives count.
+    profiles' vectors; the newest `length` interactions count.
     """
     arrays = pad_histories(histories, threshold, length, len(history_factors))
-    items, ages = (torch.from_numpy(array).to(profiles.device) for array in arrays)
+    items, ages, liked = (torch.from_numpy(array).to(profiles.device) for array in arrays)
     idle = torch.tensor([idle_days(one, clock) for one in histories], device=profiles.device)
-    return towers.user_factors(profiles, history_factors, items, ages, idle)
+    return towers.user_factors(profiles, history_factors, items, ages, liked, idle)

@@ -80,14 +80,14 @@ def choose_night_weights(
     profiles: Factors,
     factors: int,
     length: int,
+    default: Algorithms,
 ) -> NightChoice:
     """Choose on the last nights of the `labelled` interactions of a training part.
 
     `content` [n, c] are the items' text and attribute features, `profiles` [u, w] the users'
-    profile vectors, `factors` the dimensions of all blocks together, `length` the newest positives
-    of a user that count.
+    profile vectors, `factors` the dimensions of all blocks together, `length` the newest
+    interactions of a user that count. The `default` stands where nothing is better.
     """
-    default = Algorithms()
     ends = (*CUTS[1:], 1.0)
     trials = [night(labelled, threshold, cut, end) for cut, end in zip(CUTS, ends, strict=True)]
     back = len(np.unique(np.concatenate([_came_back(trial) for trial in trials])))

@@ -145,6 +145,7 @@ class FinetunedModel(nn.Module):
             history,
             batch["items"],
             batch["ages"],
+            batch["liked"],
             torch.zeros(len(batch["items"]), device=rows.device),
         )
         texts = self._texts(rows)

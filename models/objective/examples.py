@@ -151,7 +151,7 @@ class Collator:
         place = np.full(self._n_items, -1, dtype=np.int64)
         place[bucket] = np.arange(len(bucket))
         pasts = [example.past for example in examples]
-        items, ages = pad_histories(pasts, threshold, self._length, self._n_items)
+        items, ages, liked = pad_histories(pasts, threshold, self._length, self._n_items)
         taken = np.zeros((len(examples), self._n_items), dtype=np.bool_)
         for row, past in enumerate(pasts):
             taken[row, past.liked(threshold)] = True
@@ -164,6 +164,7 @@ class Collator:
             "profiles": self._profile_rows[[example.user for example in examples]],
             "items": items,
             "ages": ages,
+            "liked": liked,
             "taken": taken,
             "target_users": target_users,
             "target_places": targets,

@@ -6,7 +6,7 @@ from models.options import Options, option
 class ExampleOptions(Options):
     """Which users, items and labels a training step shows."""
 
-    history_length: int = option(200, "Newest positives of a user that count.", ge=1, le=2000)
+    history_length: int = option(200, "Newest interactions of a user that count.", ge=1, le=2000)
     batch_users: int = option(64, "Users in a training step.", ge=1, le=8192)
     bucket_items: int = option(
         32,

@@ -16,8 +16,8 @@ from models.data.texts import length_buckets
 from models.factors.start import Algorithms, Start, collaborative_start
 from models.factors.text_map import content_features, solve_text_map
 from models.network.towers import TwoTowers, unit
+from models.nights.recipe import Recipe
 from models.nights.users import user_factors
-from models.nights.weights import NightChoice, choose_night_weights
 from models.objective.bank import FinetunedModel, TextBank
 from models.objective.task import TrainingTask, user_rows
 
@@ -34,7 +34,7 @@ def item_buckets(model: FinetunedModel, size: int) -> list[Rows]:
 @torch.no_grad()
 def teacher_factors(task: TrainingTask, towers: TwoTowers, bank: TextBank, length: int) -> Factors:
     """Return the teacher's factors [n, t] of the items, of mean zero and mean square length one."""
-    train = task.split.tuning.train
+    train = task.split.tuning.labelled_train
     everyone = np.unique(train.user)
     some = everyone[:: -(-len(everyone) // TEACHER_USERS)]
     scatter = torch.zeros(towers.own_ranking.shape[1], towers.own_ranking.shape[1])
@@ -67,22 +67,23 @@ def begin_at_ridge(model: FinetunedModel, task: TrainingTask) -> None:
 def closed_form_start(
     task: TrainingTask,
     vectors: Factors,
-    positives: Interactions,
+    labelled: Interactions,
     factors: int,
     algorithms: Algorithms,
 ) -> Start:
-    """Fit the closed form to `positives`; `vectors` [t, w] are the bank's."""
+    """Fit the closed form to `labelled` interactions; `vectors` [t, w] are the bank's."""
     content = content_features(vectors[: len(task.item_texts)], task.columns)
-    return collaborative_start(positives, content, vectors[user_rows(task)], factors, algorithms)
+    profiles = vectors[user_rows(task)]
+    return collaborative_start(labelled, task.threshold, content, profiles, factors, algorithms)
 
 
-def night_choice(task: TrainingTask, vectors: Factors, factors: int, length: int) -> NightChoice:
-    """Choose the night's weights on the whole training part; `vectors` [t, w] are the bank's."""
-    return choose_night_weights(
-        task.split.final.labelled_train,
-        task.threshold,
-        content_features(vectors[: len(task.item_texts)], task.columns),
-        vectors[user_rows(task)],
-        factors,
-        length,
+def recipe_of(task: TrainingTask, vectors: Factors, factors: int, length: int) -> Recipe:
+    """Return the recipe of the closed form under the text vectors [t, w] of the bank."""
+    return Recipe(
+        items=vectors[: len(task.item_texts)],
+        profiles=vectors[user_rows(task)],
+        profile_texts=task.profiles,
+        columns=task.columns,
+        factors=factors,
+        length=length,
     )

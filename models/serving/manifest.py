@@ -125,7 +125,7 @@ class Manifest:
     encoder: EncoderFacts
     """What its text encoder needs; keys of their own in the file."""
     history_length: int
-    """Newest positives of a user that count."""
+    """Newest interactions of a user that count."""
     metrics: Mapping[str, float]
     """What training and export measured, by name."""
     learning_curve: Sequence[Mapping[str, float]]
@@ -174,7 +174,7 @@ class Manifest:
             tables=keys.take("tables", _mapping(_whole)),
             item_ids=keys.take("item_ids", _list(_text)),
             rated_item_ids=keys.take("rated_item_ids", _list(_text)),
-            blocks=tuple(keys.take("blocks", _list(_record(Block)))),
+            blocks=tuple(keys.take("blocks", _list(_record(Block, frozenset({"below"}))))),
             popularity=keys.take("popularity", _record(Popularity)),
             encoder=EncoderFacts(
                 max_tokens=keys.take("max_tokens", _whole),
@@ -259,13 +259,17 @@ def _optional(read: Callable[[object], T]) -> Callable[[object], T | None]:
     return read
 
 
-def _record(kind: type[T]) -> Callable[[object], T]:
-    """Return what reads an object whose keys are the fields of the dataclass `kind`."""
+def _record(kind: type[T], younger: frozenset[str] = frozenset()) -> Callable[[object], T]:
+    """Return what reads an object whose keys are the fields of the dataclass `kind`.
+
+    The fields `younger` have defaults and may be missing, in versions of earlier releases.
+    """
     types = get_type_hints(kind)
+    needed = types.keys() - younger
 
     def read(value: object) -> T:
         given = _checked(value, dict)
-        for name in sorted(types.keys() ^ given.keys()):
+        for name in sorted((needed - given.keys()) | (given.keys() - types.keys())):
             raise ValueError(f"`{name}` is {'missing' if name in types else 'unknown'}")
         return kind(**{name: _READERS[types[name]](one) for name, one in given.items()})
 

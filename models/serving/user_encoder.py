@@ -36,6 +36,8 @@ class HistoryEncoder:
 
     def __init__(self, bundle: Bundle, history_factors: Factors, threads: int) -> None:
         self._session = open_session(bundle.path(USER_TOWER), threads)
+        # the tower of a version that 0.1.0 made sums what was liked and nothing else
+        self._knows_liked = any(one.name == "liked" for one in self._session.get_inputs())
         self._length = bundle.manifest.history_length
         self._threshold = bundle.positive_threshold
         self._padding = len(history_factors)
@@ -57,14 +59,19 @@ class HistoryEncoder:
             # always as many rows: a product's last bits depend on their number
             missing = USERS_AT_ONCE - len(some)
             full = some + [NO_HISTORY] * missing
-            items, ages = pad_histories(full, self._threshold, self._length, self._padding)
+            idle = [idle_days(history, clock) for history in full]
+            if not self._knows_liked:
+                full = [history.positives(self._threshold) for history in full]
+            items, ages, liked = pad_histories(full, self._threshold, self._length, self._padding)
             feed = {
                 "profiles": np.pad(profiles[start : start + len(some)], ((0, missing), (0, 0))),
                 "history_factors": self._factors,
                 "items": items,
                 "ages": ages,
-                "idle_days": np.array([idle_days(h, clock) for h in full], dtype=np.float32),
+                "idle_days": np.array(idle, dtype=np.float32),
             }
+            if self._knows_liked:
+                feed["liked"] = liked
             parts.append(self._session.run(None, feed)[0][: len(some)])
         return np.concatenate(parts)
 

@@ -103,7 +103,9 @@ def model_under_losses(
     """Return bank and towers, begun from the closed form, and the losses that have a weight."""
     train, losses = task.split.tuning.train, options.losses
     vectors = bank.vectors.cpu().numpy()
-    start = closed_form_start(task, vectors, train, options.start.factors, algorithms)
+    start = closed_form_start(
+        task, vectors, task.split.tuning.labelled_train, options.start.factors, algorithms
+    )
     towers = TwoTowers(bank.encoder.width, start)
     terms = {"teacher": _likeness(bank.encoder, task, losses)} if losses.teacher_encoder else {}
     return FinetunedModel(

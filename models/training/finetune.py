@@ -33,8 +33,9 @@ from models.factors.start import Algorithms
 from models.factors.text_map import TextMap
 from models.network.encoder import TextEncoder
 from models.network.retention import likeness, retention
+from models.nights.grade import choose_grade
 from models.objective.bank import FinetunedModel
-from models.objective.preparation import begin_at_ridge, closed_form_start, night_choice
+from models.objective.preparation import begin_at_ridge, closed_form_start, recipe_of
 from models.objective.pseudo_labels import with_pseudo_labels
 from models.objective.task import TrainingTask
 from models.objective.torch_scorer import apply_text_map, torch_scorer
@@ -83,11 +84,13 @@ def finetune(
     bank = text_bank(adaptation, task, options)
     pretrained = bank.vectors.cpu().numpy().copy()
     length = options.examples.history_length
-    choice = night_choice(task, pretrained, options.start.factors, length)
+    recipe = recipe_of(task, pretrained, options.start.factors, length)
+    grade = choose_grade(recipe, task.split.tuning, task.profiles, Algorithms())
+    choice = recipe.weights(task.split.final.labelled_train, task.threshold, grade.algorithms)
     model = model_under_losses(bank, task, options, choice.algorithms)
     begin_at_ridge(model, task)
     trainer = _trained(model, task, options, folder, beside)
-    metrics = trainer.load_best() | trainer.failures | choice.metrics()
+    metrics = trainer.load_best() | trainer.failures | grade.metrics() | choice.metrics()
     trained = sum(weight.numel() for weight in adaptation.weights())
     adaptation.merge()
     if options.loop.sharding:
@@ -173,10 +176,8 @@ def _closed_form(
     nothing = torch.zeros_like(model.withheld)
     scorer = torch_scorer(model, task, length, nothing, split.tuning.clock)
     interest = fit_interest(ask(split.tuning, task.profiles), scorer, items, columns)
-    final_train, factors = split.final.train, options.start.factors
+    final_train, factors = split.final.labelled_train, options.start.factors
     towers.set_own(closed_form_start(task, vectors, final_train, factors, algorithms))
     text_map = apply_text_map(model, task, towers.known)
-    final = Interest.fit(
-        interest.coefficients, split.final.labelled_train, task.threshold, items, columns
-    )
+    final = Interest.fit(interest.coefficients, final_train, task.threshold, items, columns)
     return final, text_map

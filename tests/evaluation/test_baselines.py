@@ -10,7 +10,7 @@ from models.baselines.factorisation import FoldedIn, text_ridge
 from models.baselines.popularity import popularity, random_order, recent_popularity
 from models.data.interactions import History, Interactions, histories
 from models.data.matrices import history_matrix, user_item_matrix
-from models.evaluation.question import standardised
+from models.evaluation.question import of_likes, standardised
 
 DAY = 86_400.0
 
@@ -62,6 +62,25 @@ def test_a_repeated_item_counts_once_and_at_its_newest() -> None:
     assert user_item_matrix(liked([(0, 1), (0, 1)], 1, 2)).toarray().tolist() == [[0, 1]]
     faded = history_matrix([history([1, 0, 1]), history([])], 3, fading).toarray()
     assert faded == pytest.approx(np.array([[0.3 + 0.5**0.1, 1.3, 0], [0, 0, 0]]))
+
+
+def test_of_several_grades_of_a_pair_the_highest_counts_and_zero_leaves_none() -> None:
+    pairs = liked([(0, 1), (0, 1), (1, 0), (1, 2)], 2, 3)
+    graded = user_item_matrix(pairs, np.array([0.3, 0.2, 0.0, 1.0]))
+    assert graded.toarray().tolist() == [[0, 0.3, 0], [0, 0, 1]]
+    assert graded.nnz == 2
+
+
+def test_a_baseline_of_likes_does_not_see_what_was_not_liked() -> None:
+    seen: list[list[int]] = []
+
+    def score(some: list[History], _profiles: list[str]) -> np.ndarray:
+        seen.extend(one.item.tolist() for one in some)
+        return np.zeros((len(some), 3))
+
+    both = History(np.array([0, 1, 2]), np.array([5.0, 2.0, 4.0]), np.arange(3.0))
+    of_likes(score, 4.0)([both], [""])
+    assert seen == [[0, 2]]
 
 
 def test_standardised_rows_and_a_flat_one() -> None:

@@ -10,7 +10,7 @@ from models.baselines.ease import Ease
 from models.baselines.popularity import popularity
 from models.data.interactions import Interactions
 from models.data.splits import Split, make_split
-from models.evaluation.question import ask, judge
+from models.evaluation.question import ask, judge, of_likes
 
 ITEMS = 1682
 
@@ -41,6 +41,6 @@ def test_the_baselines_have_the_known_figures(warm: Split) -> None:
         (popularity(warm.train), 0.099, 0.104),
         (Ease(warm.train, 100.0).score, 0.205, 0.222),
     ):
-        answer = judge(question, score)
+        answer = judge(question, of_likes(score, 4.0))
         assert answer.ndcg().mean() == pytest.approx(ndcg, abs=0.002)
         assert answer.hits.recall().mean() == pytest.approx(recall, abs=0.002)

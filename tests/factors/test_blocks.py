@@ -25,7 +25,7 @@ def content(n_items: int, columns: int = 4) -> sparse.csr_array:
 
 def evidence(positives: Interactions, features: sparse.csr_array | None = None) -> Evidence:
     features = content(positives.n_items) if features is None else features
-    return Evidence(positives, item_topics(features, FACTORS, TopicOptions()))
+    return Evidence(positives, 4.0, item_topics(features, FACTORS, TopicOptions()))
 
 
 def fitted(block: BlockAlgorithm, found: Evidence) -> tuple[np.ndarray, np.ndarray]:
@@ -102,12 +102,17 @@ def test_weights_and_options_can_be_handed_in_and_leave_the_other_blocks_alone()
     changed = replace(ease, weights=weights, options=replace(ease.options, penalty=20.0))
     before, after = (
         collaborative_start(
-            positives, content(N_ITEMS), profiles, FACTORS, Algorithms(blocks=(first, *others))
+            positives,
+            4.0,
+            content(N_ITEMS),
+            profiles,
+            FACTORS,
+            Algorithms(blocks=(first, *others)),
         )
         for first in (ease, changed)
     )
     assert after.blocks[0] == replace(
-        before.blocks[0], floor=0.1, half_life=3.0, gain=2.0, away=0.5
+        before.blocks[0], floor=0.1, half_life=3.0, gain=2.0, away=0.5, below=0.0
     )
     assert after.blocks[1:] == before.blocks[1:]
     size = before.blocks[0].size

@@ -17,13 +17,14 @@ from models.network.towers import UserTower
 
 def scores(start: Start, items: list[int]) -> Factors:
     history = History(np.array(items), np.full(len(items), 5.0), np.arange(len(items)) * 1.0)
-    rows, ages = pad_histories([history], 4.0, 8, N_ITEMS)
+    rows, ages, liked = pad_histories([history], 4.0, 8, N_ITEMS)
     padded = torch.nn.functional.pad(torch.from_numpy(start.history), (0, 0, 0, 1))
     user = UserTower(start)(
         torch.from_numpy(start.profile_mean)[None],
         padded,
         torch.from_numpy(rows),
         torch.from_numpy(ages),
+        torch.from_numpy(liked),
         torch.zeros(1),
     )
     found: Factors = (user @ torch.from_numpy(start.ranking).T).numpy()[0]
@@ -59,14 +60,16 @@ def test_items_that_nobody_liked_are_not_known() -> None:
 
 @given(st.integers(16, 4096), st.integers(0, 96))
 def test_the_blocks_fill_all_dimensions(factors: int, topics: int) -> None:
-    evidence = Evidence(two_tastes(), np.zeros((N_ITEMS, min(topics, factors // 5)), np.float32))
+    evidence = Evidence(
+        two_tastes(), 4.0, np.zeros((N_ITEMS, min(topics, factors // 5)), np.float32)
+    )
     sizes = block_sizes(BLOCKS, factors, evidence)
     assert sum(sizes) == factors
     assert min(sizes) >= 0
 
 
 def test_blocks_that_leave_dimensions_free_or_take_too_many_are_named() -> None:
-    evidence = Evidence(two_tastes(), np.zeros((N_ITEMS, 20), np.float32))
+    evidence = Evidence(two_tastes(), 4.0, np.zeros((N_ITEMS, 20), np.float32))
     with pytest.raises(ValueError, match=r"'liked together': 11, 'factors': 3.* don't fill 24"):
         block_sizes(
             [block for block in BLOCKS if block.name in ("liked together", "factors")], 24, evidence

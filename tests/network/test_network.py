@@ -23,6 +23,7 @@ def users(towers: TwoTowers, items: list[int], idle: float) -> torch.Tensor:
         towers.own_history,
         rows,
         torch.arange(4.0)[None],
+        torch.tensor([[1.0] * len(items) + [0.0] * (4 - len(items))]),
         torch.tensor([idle]),
     )
 
@@ -34,6 +35,28 @@ def test_a_history_is_weighed_by_age_block_by_block(towers: TwoTowers) -> None:
     short = 1.0 * history[2, 5:] + 0.5 ** (1 / 2) * history[0, 5:]
     expected = torch.cat([unit(long[None])[0], 0.5 * unit(short[None])[0]])
     torch.testing.assert_close(found, expected)
+
+
+def test_an_item_that_was_not_liked_counts_less_and_leaves_the_number_of_likes(
+    towers: TwoTowers,
+) -> None:
+    rows, ages = torch.tensor([[2, 0]]), torch.arange(2.0)[None]
+    found, both = (
+        towers.user_factors(
+            torch.zeros(1, WIDTH),
+            towers.own_history,
+            rows,
+            ages,
+            torch.tensor([liked]),
+            torch.zeros(1),
+        )[0]
+        for liked in ([1.0, 0.0], [1.0, 1.0])
+    )
+    history = towers.own_history
+    long = (0.2 + 1.0) * history[2, :5] + 0.3 * (0.2 + 0.5 ** (1 / 5)) * history[0, :5]
+    torch.testing.assert_close(found[:5], unit(long[None])[0])
+    # one like is known and not two: popularity counts more
+    assert found[-3] > both[-3] > 0
 
 
 def test_padding_counts_nothing(towers: TwoTowers) -> None:

@@ -42,7 +42,7 @@ from models.serving.ranker_graph import build_ranker
 WIDTH, HISTORY, PROFILE = 6, 8, 2
 RANKING = HISTORY + PROFILE + POPULARITY_SIZE
 BLOCKS = (
-    Block(0.2, 5.0, 1.0, 1.0, name="long", size=5),
+    Block(0.2, 5.0, 1.0, 1.0, name="long", size=5, below=0.3),
     Block(0.0, 2.0, 0.5, 0.1, name="short", size=3),
 )
 WORDS = ["[UNK]", "[CLS]", "of", "the", "drama", "comedy", "action", "doctor", "student", "writer"]

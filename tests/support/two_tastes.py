@@ -21,4 +21,4 @@ def start_of(interactions: Interactions) -> Start:
     random = np.random.default_rng(0)
     content = sparse.csr_array(random.standard_normal((N_ITEMS, 4)).astype(np.float32))
     profiles = random.standard_normal((interactions.n_users, 3)).astype(np.float32)
-    return collaborative_start(interactions, content, profiles, factors=24)
+    return collaborative_start(interactions, 4.0, content, profiles, factors=24)

@@ -59,13 +59,13 @@ def a_night() -> PastNight:
 
 
 def chosen(liked: Interactions) -> NightChoice:
-    return choose_night_weights(liked, 4.0, content(), profiles(), FACTORS, 20)
+    return choose_night_weights(liked, 4.0, content(), profiles(), FACTORS, 20, Algorithms())
 
 
 def tower_scores(start: Start, liked: Interactions, users: np.ndarray, clock: float) -> np.ndarray:
     """Score users with the network itself."""
     past = histories(liked, users)
-    items, ages = pad_histories(past, 4.0, 20, liked.n_items)
+    items, ages, kind = pad_histories(past, 4.0, 20, liked.n_items)
     idle = torch.tensor([(clock - one.time[-1]) / DAY for one in past]).float()
     with torch.no_grad():
         factors = UserTower(start)(
@@ -73,6 +73,7 @@ def tower_scores(start: Start, liked: Interactions, users: np.ndarray, clock: fl
             torch.nn.functional.pad(torch.from_numpy(start.history), (0, 0, 0, 1)),
             torch.from_numpy(items),
             torch.from_numpy(ages),
+            torch.from_numpy(kind),
             idle,
         )
     return (factors @ torch.from_numpy(start.ranking).T).numpy()
@@ -86,7 +87,7 @@ def test_the_parts_of_a_past_night_rank_as_the_network_does() -> None:
     liked = replace(trial.train, item=place, n_items=len(known))
     for algorithms in (default, weighed):
         features = sparse.csr_array(content()[known])
-        start = collaborative_start(liked, features, profiles(), FACTORS, algorithms)
+        start = collaborative_start(liked, 4.0, features, profiles(), FACTORS, algorithms)
         scores = tower_scores(start, liked, one.users, float(trial.clock or 0.0))
         best = np.argsort(-np.where(one.allowed, scores, -np.inf), axis=1, kind="stable")[:, :10]
         gains = np.take_along_axis(one.truth, best, axis=1) / np.log2(np.arange(10) + 2.0)

@@ -8,11 +8,13 @@ from scipy import sparse
 from test_night_weights import FACTORS, ITEMS, USERS, fashion, profiles
 
 from models.data.nights import night
-from models.data.splits import Trial
+from models.data.splits import Trial, make_split
 from models.evaluation.contender import Contender
 from models.evaluation.question import ask, judge
+from models.factors.ease import EaseBlock
 from models.factors.start import Algorithms
 from models.factors.text_map import content_features
+from models.nights.grade import GradeChoice, choose_grade, choose_on_past
 from models.nights.past_nights import past_night
 from models.nights.recipe import Recipe
 from models.nights.standings import night_standings
@@ -60,8 +62,26 @@ def test_an_item_that_nobody_had_liked_is_ranked_by_its_text() -> None:
 def test_weights_are_chosen_on_what_was_known_alone() -> None:
     trial = a_night()
     later = replace(trial, truth=trial.truth.take(np.arange(3)), labelled=trial.labelled)
-    assert RECIPE.weights(trial) == RECIPE.weights(later)
-    assert RECIPE.weights(trial) != Algorithms()
+    assert choose_on_past(RECIPE, trial, NAMES) == choose_on_past(RECIPE, later, NAMES)
+    assert choose_on_past(RECIPE, trial, NAMES) != Algorithms()
+
+
+def test_a_grade_is_tried_only_where_values_differ_and_users_can_tell() -> None:
+    tuning = make_split("warm", fashion(), 4.0).tuning
+    assert choose_grade(RECIPE, tuning, NAMES, Algorithms()) == GradeChoice(Algorithms())
+    few = replace(tuning, truth=tuning.truth.take(np.arange(3)))
+    assert choose_grade(RECIPE, few, NAMES, Algorithms()) == GradeChoice(Algorithms())
+
+
+def test_the_other_grade_stands_just_where_its_gain_is_above_zero() -> None:
+    noisy = replace(fashion(), value=np.where(np.arange(len(fashion())) % 2, 5.0, 3.0))
+    tuning = make_split("warm", noisy, 4.0).tuning
+    choice = choose_grade(RECIPE, tuning, NAMES, Algorithms())
+    assert choice.gain is not None
+    ease = choice.algorithms.blocks[0]
+    assert isinstance(ease, EaseBlock)
+    assert (ease.options.below > 0) == (choice.gain[0] > 0)
+    assert set(choice.metrics()) == {"grade_gain_low", "grade_gain", "grade_gain_high"}
 
 
 def test_users_of_many_nights_are_drawn_with_all_of_them() -> None:
