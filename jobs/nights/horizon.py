@@ -4,9 +4,9 @@
 - A user or an item is there by then if its first interaction is, or if it has no interaction at
   all: nothing says then that it came later. So the newest night lists everybody, and an earlier one
   leaves out whoever has later interactions alone.
-- A date before the first interaction is refused. So is one more than a day after the newest night
-  that the interactions make, and a model that was trained on later interactions, unless a setting
-  allows it.
+- A date before the first interaction is refused. So is one more than a day ahead of the clock, and
+  a model that was trained on later interactions, unless a setting allows it. Interactions that end
+  long before the date are no error: a source may be late, and the night must go on.
 
 Trade-off: dates of interactions are all that is known of the past. A profile, a text or an
 attribute stands as it does today, and an item that waited long for its first interaction is
@@ -102,17 +102,26 @@ def count_users(warehouse: Warehouse, versions: Mapping[str, int], known: Horizo
 
 
 def refuse_date(date: dt.date, interactions: Span, future_allowed: bool) -> None:
-    """Raise InputError where the night `date` knows nothing, or lies too far in the future."""
+    """Raise InputError where the night `date` knows nothing, or lies more than a day ahead.
+
+    Logs a warning where the newest interaction is older than the day before the night.
+    """
     if date < interactions.first:
         raise InputError(
             f"--run-date {date}: the first interaction is of {interactions.first}, and a night "
             "before that knows nothing: choose a later date"
         )
-    if date > interactions.newest_night + DAY and not future_allowed:
+    today = dt.datetime.now(dt.UTC).date()
+    if date > max(today + DAY, interactions.newest_night) and not future_allowed:
         raise InputError(
-            f"--run-date {date}: the newest interaction is of {interactions.newest}, which "
-            f"makes the night {interactions.newest_night}: choose that, or set `allow_future_night`"
+            f"--run-date {date}: that is in the future, since today is {today} (UTC): choose "
+            f"another date, such as {interactions.newest_night}, or set `allow_future_night`"
         )
+    if date > interactions.newest_night:
+        LOGGER.warning(
+            "the newest interaction is of %s, %d days before the night %s: is the source late?",
+            interactions.newest, (date - interactions.newest).days, date,
+        )  # fmt: skip
 
 
 def refuse_model(bundle: Bundle, known: Horizon, later_allowed: bool) -> str:

@@ -177,7 +177,7 @@ class Settings(  # the fields of the last class come first, those of `Settings` 
     )
     allow_future_night: bool = setting(
         False,
-        "Whether a night may lie more than a day after the newest one that the interactions make.",
+        "Whether a night may lie more than a day ahead of the clock.",
         "score",
     )
     allow_later_model: bool = setting(

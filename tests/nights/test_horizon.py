@@ -105,7 +105,7 @@ def test_an_earlier_night_is_that_of_a_warehouse_that_ended_there(
     ("arguments", "message"),
     [
         (["--run-date", "1997-09-19"], "1997-09-19: the first interaction is of 1997-09-20"),
-        (["--run-date", "1998-04-25"], "1998-04-25: the newest interaction is of 1998-04-22"),
+        (["--run-date", "2999-04-25"], "2999-04-25: that is in the future, since today is 2"),
         (["--run-date", "9999-12-31"], "--run-date '9999-12-31': expected a date"),
         (["--run-date", "1998-04-21"], "toy-0 was trained on interactions until 1998-04-22"),
     ],
@@ -123,9 +123,9 @@ def test_a_date_that_is_no_night_is_refused(
 
 
 def test_the_last_dates_that_need_no_leave(backfilled: Settings) -> None:
-    """Those of the newest training and of the day after the default night."""
+    """Those of the newest training, and of long after the newest interaction."""
     settings = backfilled.model_copy(update={"allow_later_model": False})
-    for date in ("1998-04-22", "1998-04-24"):
+    for date in ("1998-04-22", "2026-01-04"):
         result = score.run(Context.of(settings), date)
         assert (result["users"], result["trained_until"]) == (60, NEWEST.isoformat())
 
@@ -133,7 +133,7 @@ def test_the_last_dates_that_need_no_leave(backfilled: Settings) -> None:
 def test_a_flag_that_stands_alone_gives_leave(
     backfilled: Settings, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    flags = ["--run-date", "1998-04-26", "--allow-future-night", "--allow-later-model", "false"]
+    flags = ["--run-date", "2999-04-26", "--allow-future-night", "--allow-later-model", "false"]
     cli.main(["score", "--warehouse", backfilled.warehouse, *flags])
     assert "staged_night" in capsys.readouterr().out
 

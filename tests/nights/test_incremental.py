@@ -51,7 +51,7 @@ def scored(
     """
     root = tmp_path_factory.mktemp("incremental") / "warehouse"
     shutil.copytree(ingested, root)
-    settings = Settings(warehouse=str(root), allow_future_night=True)
+    settings = Settings(warehouse=str(root))
     found = items(settings)
     change(spark, settings, ITEMS, [{**found[item], "available": False} for item in AWAY])
     seen = sorted(found.keys() - set(AWAY))[3:]

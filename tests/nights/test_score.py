@@ -48,7 +48,7 @@ def champion(ingested: Path, tmp_path_factory: pytest.TempPathFactory) -> Settin
     """The slice of MovieLens, some odd users, an unavailable item, and a toy champion."""
     root = tmp_path_factory.mktemp("score") / "warehouse"
     shutil.copytree(ingested, root)
-    settings = Settings(warehouse=str(root), allow_future_night=True)
+    settings = Settings(warehouse=str(root))
     warehouse = Warehouse(settings.warehouse)
     items = warehouse.read(ITEMS).to_pylist()
     gone = {**items[0], "item_id": "gone", "title": "Gone", "available": False, "features": None}
@@ -291,7 +291,7 @@ def reader(settings: Settings) -> Iterator[set[tuple[Any, ...]]]:
 def killed_midway(settings: Settings, night: str) -> None:
     """Start `nightrank score` and kill it as soon as its first file of the night appears."""
     command = [sys.executable, "-m", "jobs.cli", "score", "--run-date", night]
-    flags = ["--warehouse", settings.warehouse, "--score-batch-users", "1", "--allow-future-night"]
+    flags = ["--warehouse", settings.warehouse, "--score-batch-users", "1"]
     process = subprocess.Popen([*command, *flags], stderr=subprocess.DEVNULL)
     files = Path(settings.warehouse) / RECOMMENDATIONS_STAGED / f"run_date={night}"
     while not list(files.glob("*.parquet")) and process.poll() is None:
@@ -309,7 +309,7 @@ def submitted(settings: Settings, night: str) -> None:
         [
             submit, "--master", "local[2]", "--jars", ",".join(jars),
             "--driver-class-path", os.pathsep.join(jars), cli.__file__, "score",
-            "--run-date", night, "--warehouse", settings.warehouse, "--allow-future-night",
+            "--run-date", night, "--warehouse", settings.warehouse,
         ],
         check=True, capture_output=True, timeout=400, cwd="/",
         env={**os.environ, "PYSPARK_PYTHON": sys.executable},

@@ -21,7 +21,7 @@ K = 10
 def test_everybody_gets_k_unseen_items_as_brute_force_finds_them(
     spark: SparkSession, tmp_path: Path
 ) -> None:
-    settings = Settings(warehouse=str(tmp_path / "warehouse"), k=K, allow_future_night=True)
+    settings = Settings(warehouse=str(tmp_path / "warehouse"), k=K)
     ingest.run(Context.of(settings), "ml-100k")
     warehouse = Warehouse(settings.warehouse)
     ids = read_catalogue(warehouse, warehouse.version(ITEMS)).item_ids

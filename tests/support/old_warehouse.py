@@ -22,7 +22,7 @@ def unpacked(folder: Path) -> Settings:
     """Unpack the warehouse below `folder`."""
     with tarfile.open(ARCHIVE) as archive:
         archive.extractall(folder, filter="data")
-    return Settings(warehouse=str(folder / "warehouse"), k=5, allow_future_night=True)
+    return Settings(warehouse=str(folder / "warehouse"), k=5)
 
 
 def with_column(name: str, default: str | None = None) -> Table:
