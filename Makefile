@@ -9,6 +9,10 @@ export PYTHONDONTWRITEBYTECODE :=
 # tests and the demo are short: code that is compiled quickly beats code that runs fastest
 test test-fast demo: export SPARK_SUBMIT_OPTS = -XX:TieredStopAtLevel=1
 
+# threads of OpenMP wait for each other asleep: spinning, two trainings at once on two busy cores
+# took 70 to 90 s for what takes 4 s
+test test-fast demo: export OMP_WAIT_POLICY ?= PASSIVE
+
 setup:  ## Python packages, Java and Delta's JARs; seconds when they are there
 	@bash scripts/setup.sh
 
