@@ -86,10 +86,10 @@ RUN_DAGS = """
 import json, sys
 from airflow.dag_processing.dagbag import DagBag
 
-bag = DagBag(sys.argv[1])
 for name, conf in json.loads(sys.argv[2]):
+    dag = DagBag(sys.argv[1]).dags[name]  # anew: the fields of a run stay in the tasks of its DAG
     try:
-        end = bag.dags[name].test(run_conf=conf, logical_date=None).state
+        end = dag.test(run_conf=conf, logical_date=None).state
     except ValueError as error:
         end = str(error)
     print("END" + json.dumps(end))
