@@ -8,8 +8,13 @@ import pytest
 
 PROJECT = Path(__file__).parents[2]
 FILES = sorted(path for folder in ("jobs", "models") for path in (PROJECT / folder).rglob("*.py"))
-# they record when something ran, and `ingest` refuses times that are still to come
-RECORDS = {"jobs/versions/registry.py", "jobs/warehouse/lineage.py", "jobs/steps/ingest.py"}
+# two record when something ran; two refuse what is still to come, and change nothing else
+READERS = {
+    "jobs/nights/horizon.py",
+    "jobs/steps/ingest.py",
+    "jobs/versions/registry.py",
+    "jobs/warehouse/lineage.py",
+}
 OF_MODULE = {"time": {"time", "time_ns", "localtime", "gmtime", "ctime"}}
 OF_CLASS = {"now", "utcnow", "today"}
 OF_SPARK = {"current_timestamp", "current_date", "unix_timestamp", "localtimestamp"}
@@ -49,7 +54,7 @@ def _called(function: ast.expr, imported: dict[str, str]) -> Iterator[str]:
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PROJECT)))
 def test_no_step_reads_the_wall_clock(path: Path) -> None:
     found = set(clocks(path.read_text("utf-8")))
-    assert bool(found) == (str(path.relative_to(PROJECT)) in RECORDS), found
+    assert bool(found) == (str(path.relative_to(PROJECT)) in READERS), found
 
 
 @pytest.mark.parametrize(
