@@ -17,6 +17,8 @@ from pyspark.sql import functions as fn
 
 END_OF_TIME = 4_102_444_800  # 2100-01-01, in seconds
 _ISO = r"^\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}.*)?$"
+# Spark reads a zone after seconds alone
+_WITHOUT_SECONDS = r"([T ]\d{2}:\d{2})(?=Z|[+-])"
 # 20240105 is a date: as seconds it would be a day of August 1970
 _DATE = r"^(19|20)\d{6}(\.0+)?$"
 _FRACTION = r"^[+-]?(\d+\.0+|\d+(\.\d+)?[eE]\+\d+|\d+\.\d+E\d+)$"
@@ -60,7 +62,8 @@ def timestamp(text: Column, latest: dt.datetime | None = None) -> tuple[Column, 
     """Return the timestamp, to the microsecond, which must not be after `latest`."""
     date = fn.when(text.rlike(_DATE), fn.substring(text, 1, 8))
     seconds = fn.when(date.isNull(), _number(text))
-    iso = fn.unix_micros(fn.when(text.rlike(_ISO), text.try_cast("timestamp")))
+    whole = fn.regexp_replace(text, _WITHOUT_SECONDS, "$1:00")
+    iso = fn.unix_micros(fn.when(text.rlike(_ISO), whole.try_cast("timestamp")))
     day = fn.unix_micros(fn.try_to_timestamp(date, fn.lit("yyyyMMdd")))
     within = (seconds >= 0) & (seconds < END_OF_TIME)
     micros = fn.coalesce(fn.when(within, fn.round(seconds * 1e6).cast("bigint")), iso, day)
