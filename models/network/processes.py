@@ -26,7 +26,7 @@ from models.data.arrays import Rows
 from models.errors import InputError
 from models.processors import usable_cores
 
-_USERS = ("profiles", "items", "ages", "taken", "user_levels")
+_USERS = ("profiles", "items", "ages", "liked", "taken", "user_levels")
 _TARGETS, _PAIRS = ("target_users", "target_places"), ("pair_users", "pair_places", "labels",
                                                         "values")  # fmt: skip
 
