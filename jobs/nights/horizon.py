@@ -95,9 +95,9 @@ def horizon(warehouse: Warehouse, version: int, date: dt.date) -> Horizon:
 def count_users(warehouse: Warehouse, versions: Mapping[str, int], known: Horizon) -> int:
     """Return how many users a night lists; `versions` may lack `users`."""
     tables = {name: versions[name] for name in (INTERACTIONS, USERS) if name in versions}
-    everyone = " UNION ".join(f"SELECT user_id FROM {name}" for name in tables)
+    everyone = " UNION ALL ".join(f"SELECT user_id FROM {name}" for name in tables)
     with _opened(warehouse, tables) as opened:
-        found = opened.sql(f"SELECT count(*) FROM ({everyone})").fetchall()[0][0]
+        found = opened.sql(f"SELECT count(DISTINCT user_id) FROM ({everyone})").fetchall()[0][0]
     return int(found) - len(known.later_users)
 
 

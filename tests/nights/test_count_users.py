@@ -5,7 +5,7 @@ import datetime as dt
 import pyarrow as pa
 import pytest
 
-from jobs.steps.score import _count_users, _versions
+from jobs.nights.horizon import count_users, horizon
 from jobs.warehouse.delta import Warehouse
 from jobs.warehouse.tables import INTERACTIONS, ITEMS, TABLES, USERS
 
@@ -33,4 +33,6 @@ def test_a_user_counts_once(
         if found is not None:
             schema = TABLES[name].arrow_schema
             warehouse.append(name, pa.Table.from_pylist(found, schema=schema))
-    assert _count_users(warehouse, _versions(warehouse)) == expected
+    versions = {name: warehouse.version(name) for name in rows if warehouse.exists(name)}
+    known = horizon(warehouse, versions[INTERACTIONS], DAY.date())
+    assert count_users(warehouse, versions, known) == expected
