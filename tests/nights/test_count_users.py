@@ -34,5 +34,5 @@ def test_a_user_counts_once(
             schema = TABLES[name].arrow_schema
             warehouse.append(name, pa.Table.from_pylist(found, schema=schema))
     versions = {name: warehouse.version(name) for name in rows if warehouse.exists(name)}
-    known = horizon(warehouse, versions[INTERACTIONS], DAY.date())
+    known = horizon(warehouse, versions[INTERACTIONS], DAY.date() + dt.timedelta(30))
     assert count_users(warehouse, versions, known) == expected
