@@ -35,6 +35,7 @@ from jobs.spark.task_counts import Counts, TaskCounts
 from jobs.warehouse.delta import Warehouse
 from jobs.warehouse.tables import RECOMMENDATIONS_STAGED
 from models.data.interactions import Catalogue
+from models.errors import InputError
 from models.serving.night import NightPlan
 
 
@@ -60,7 +61,7 @@ def stage(
     """Score the `users` users of the night, except those whose lists are kept, and commit it.
 
     `known` is what the night may read. The caller holds the table's lock. Raises InputError naming
-    a user whose vector isn't finite.
+    a user whose vector isn't finite, and where nobody's list would have an item.
     """
     warehouse.create(RECOMMENDATIONS_STAGED)
     passing = users if kept is None or kept.entering else len(kept.to_score)
@@ -68,8 +69,14 @@ def stage(
     frame = _frame(session, warehouse, night, known, catalogue, passing, plan, kept, done)
     with progress.shown(lambda: _total(done, 0), passing, len(catalogue.item_ids)):
         files = collected(frame)
+    rows = sum(file["rows"] for file in files)
+    if not rows:
+        raise InputError(
+            f"night {night.run_date} would have no rows: each of the {users} users has had every "
+            f"available item of {len(catalogue.item_ids)}; ingest new items or users"
+        )
     version = commit_night(warehouse, night.run_date, files, night.metadata())
-    return Staged(sum(file["rows"] for file in files), _total(done, 1), version)
+    return Staged(rows, _total(done, 1), version)
 
 
 def _frame(

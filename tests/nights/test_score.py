@@ -234,6 +234,21 @@ def test_a_vector_that_is_no_number_is_refused_by_name(champion: Settings, tmp_p
     assert Warehouse(settings.warehouse).version(RECOMMENDATIONS_STAGED) == before
 
 
+def test_a_night_without_any_row_is_refused(champion: Settings, tmp_path: Path) -> None:
+    settings = copied(champion, tmp_path)
+    warehouse = Warehouse(settings.warehouse)
+    users = set(warehouse.read(USERS)["user_id"].to_pylist())
+    users |= set(warehouse.read(INTERACTIONS)["user_id"].to_pylist())
+    event = {"value": 1.0, "ts": OLD, "ingest_id": "all"}
+    items = warehouse.read(ITEMS)["item_id"].to_pylist()
+    seen = [{**event, "user_id": user, "item_id": item} for user in users for item in items]
+    add(warehouse, INTERACTIONS, seen)
+    before = warehouse.nights(RECOMMENDATIONS_STAGED)
+    with pytest.raises(InputError, match="night 2026-01-07 would have no rows: each of the"):
+        score.run(Context.of(settings), "2026-01-07")
+    assert warehouse.nights(RECOMMENDATIONS_STAGED) == before
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
