@@ -59,10 +59,7 @@ def prepare(warehouse: Warehouse, trained: Bundle, towers: TwoTowers, seed: int)
     return Trials(
         dataset,
         ask(split.tuning, dataset.profiles),
-        ask(
-            withheld_trial(split.final.labelled_train, split.final.threshold, withheld),
-            dataset.profiles,
-        ),
+        ask(withheld_trial(split.final, withheld), dataset.profiles),
         json.loads(trained.path(TEXTS).read_text("utf-8")),
         np.array(trained.array(FINE_TUNED_VECTORS)),
         seed,

@@ -16,13 +16,11 @@ missing from the nights of that time. Ids of what comes later pass through the d
 
 import datetime as dt
 import logging
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-import duckdb
-
 from jobs.warehouse.delta import Warehouse
+from jobs.warehouse.queries import open_tables
 from jobs.warehouse.tables import INTERACTIONS, USERS
 from models.errors import InputError
 from models.serving.bundle import Bundle
@@ -72,7 +70,7 @@ def later(column: str, date: dt.date) -> str:
 def span(warehouse: Warehouse, version: int) -> Span:
     """Return the span of `interactions` at `version`; InputError where the table is empty."""
     query = f"SELECT CAST(min(ts) AS DATE), CAST(max(ts) AS DATE) FROM {INTERACTIONS}"
-    with _opened(warehouse, {INTERACTIONS: version}) as tables:
+    with open_tables(warehouse, {INTERACTIONS: version}) as tables:
         first, newest = tables.sql(query).fetchall()[0]
     if first is None:
         raise InputError(f"table `{INTERACTIONS}` is empty: run `nightrank ingest SOURCE` first")
@@ -84,7 +82,7 @@ def horizon(warehouse: Warehouse, version: int, date: dt.date) -> Horizon:
     interactions = span(warehouse, version)
     if interactions.newest <= date:  # by far the most nights, and spares two scans
         return Horizon(date, interactions, end_of(date), frozenset(), frozenset())
-    with _opened(warehouse, {INTERACTIONS: version}) as tables:
+    with open_tables(warehouse, {INTERACTIONS: version}) as tables:
         users, items = (
             frozenset(str(found) for (found,) in tables.sql(later(column, date)).fetchall())
             for column in ("user_id", "item_id")
@@ -96,7 +94,7 @@ def count_users(warehouse: Warehouse, versions: Mapping[str, int], known: Horizo
     """Return how many users a night lists; `versions` may lack `users`."""
     tables = {name: versions[name] for name in (INTERACTIONS, USERS) if name in versions}
     everyone = " UNION ALL ".join(f"SELECT user_id FROM {name}" for name in tables)
-    with _opened(warehouse, tables) as opened:
+    with open_tables(warehouse, tables) as opened:
         found = opened.sql(f"SELECT count(DISTINCT user_id) FROM ({everyone})").fetchall()[0][0]
     return int(found) - len(known.later_users)
 
@@ -144,14 +142,3 @@ def refuse_model(bundle: Bundle, known: Horizon, later_allowed: bool) -> str:
             f"{until.date()}: promote an earlier version, or set `allow_later_model`"
         )
     return until.isoformat()
-
-
-@contextmanager
-def _opened(
-    warehouse: Warehouse, versions: Mapping[str, int]
-) -> Iterator[duckdb.DuckDBPyConnection]:
-    with duckdb.connect() as connection:
-        connection.execute("SET TimeZone = 'UTC'")
-        for name, version in versions.items():
-            connection.register(name, warehouse.dataset(name, version))
-        yield connection

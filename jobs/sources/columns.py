@@ -10,7 +10,6 @@ Trade-off: an alias is taken only where no column has the field's own name, and 
 field are refused: a guess between `created_at` and `event_time` would be wrong half of the time.
 """
 
-import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import reduce
@@ -19,8 +18,6 @@ from pyspark.sql import DataFrame
 
 from jobs.warehouse.tables import INTERACTIONS, ITEMS, TABLES, TRIPLES, USERS
 from models.errors import InputError
-
-LOGGER = logging.getLogger(__name__)
 
 CORRUPT = "_corrupt_record"  # the whole row as text, where a reader could not take it apart
 
@@ -97,6 +94,11 @@ class Matched:
         if self.table == INTERACTIONS and "value" not in self.fields:
             lines.append(f"{self.origin}: no column `value`, so each row counts as 1")
         return lines
+
+
+def reading_notes(tables: Sequence[RawTable]) -> list[str]:
+    """Return what a person should know about how the columns of all `tables` were read."""
+    return [line for one in tables for line in one.matched().lines()]
 
 
 def parse_said(pairs: Sequence[str]) -> dict[str, str]:

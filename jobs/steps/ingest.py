@@ -23,7 +23,7 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as fn
 
 from jobs.context import Context
-from jobs.sources.columns import RawTable, parse_said, refuse_unknown_fields
+from jobs.sources.columns import RawTable, parse_said, reading_notes, refuse_unknown_fields
 from jobs.sources.preview import lines, preview
 from jobs.sources.source import Source, open_source
 from jobs.sources.validation import (
@@ -80,8 +80,8 @@ def run(
         for table in tables:
             table.frame.unpersist()
         lineage.rows |= {name: one.new + one.changed for name, one in merged.items()}
-    notes = [line for one in raw for line in one.matched().lines()]
-    return _result(source, ingest_id, merged, rejected, notes, time.monotonic() - start)
+    seconds = time.monotonic() - start
+    return _result(source, ingest_id, merged, rejected, reading_notes(raw), seconds)
 
 
 def _previewed(
@@ -90,7 +90,7 @@ def _previewed(
     raw = found.read(spark)
     tables = {table.name: table for table in _checked(spark, warehouse, raw, "")}
     shown = {one.name: preview(one, tables[one.name], threshold) for one in raw}
-    notes = [line for one in raw for line in one.matched().lines()]
+    notes = reading_notes(raw)
     told = [line for name, one in shown.items() for line in lines(name, one)]
     text = "\n".join([*notes, *told, "nothing was written: this was a dry run"])
     return {"text": text, "dry_run": True, "notes": notes, "tables": shown}

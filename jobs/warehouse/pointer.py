@@ -19,6 +19,7 @@ import duckdb
 
 from jobs.warehouse.delta import Warehouse
 from jobs.warehouse.lineage import SUCCEEDED
+from jobs.warehouse.queries import open_tables
 from jobs.warehouse.tables import RECOMMENDATIONS, RUNS
 
 _ORDER = "sequence NULLS FIRST, finished_at, run_id"
@@ -60,9 +61,7 @@ def published_nights(warehouse: Warehouse) -> PublishedNights:
     """Return the published nights, from `runs` alone."""
     if not warehouse.exists(RUNS):
         return PublishedNights({}, frozenset())
-    with duckdb.connect() as connection:
-        connection.execute("SET TimeZone = 'UTC'")
-        connection.register(RUNS, warehouse.dataset(RUNS))
+    with open_tables(warehouse, {RUNS: None}) as connection:
         published = {
             date: Publication(version, rows)
             for date, version, rows in connection.sql(_PUBLISHED).fetchall()

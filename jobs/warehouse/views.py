@@ -19,6 +19,7 @@ import duckdb
 
 from jobs.warehouse.delta import Warehouse
 from jobs.warehouse.pointer import VISIBLE_NIGHT, visible_night
+from jobs.warehouse.queries import open_tables
 from jobs.warehouse.tables import (
     ITEMS,
     RECOMMENDATIONS,
@@ -70,20 +71,15 @@ def connect(
     pinned = versions or {}
     names = [RUNS, *(name for name in TABLES if name != RUNS)]  # names the visible night: first
     existing = warehouse.tables()
-    connection = duckdb.connect()
-    try:
-        connection.execute("SET TimeZone = 'UTC'")
-        for name in names:
-            if name in existing:
-                connection.register(name, warehouse.dataset(name, pinned.get(name)))
-            elif name in _BEHIND_VIEWS:
+    there = {name: pinned.get(name) for name in names if name in existing}
+    with open_tables(warehouse, there) as connection:
+        for name in _BEHIND_VIEWS:
+            if name not in existing:
                 connection.register(name, TABLES[name].arrow_schema.empty_table())
         night = _literal(warehouse, visible_night(connection))
         connection.execute(f"CREATE VIEW {RECOMMENDATIONS_LATEST} AS {latest(night)}")
         connection.execute(f"CREATE VIEW {RECOMMENDATIONS_NAMED} AS {named()}")
         yield connection
-    finally:
-        connection.close()
 
 
 def _literal(warehouse: Warehouse, night: dt.date | None) -> str:

@@ -23,15 +23,17 @@ def user_item_matrix(interactions: Interactions, grades: Numbers | None = None) 
     Repeats count once, by the highest of their grades. A grade of zero leaves no entry.
     """
     shape = (interactions.n_users, interactions.n_items)
-    values = np.ones(len(interactions)) if grades is None else grades
-    # of equal positions the last one written stands
-    order = np.argsort(values, kind="stable")
-    order = order[values[order] > 0]
+    if grades is None:
+        ones = np.ones(len(interactions))
+        matrix = sparse.csr_array((ones, (interactions.user, interactions.item)), shape=shape)
+        matrix.data[:] = 1.0
+        return matrix
+    order = np.argsort(-grades, kind="stable")
+    order = order[grades[order] > 0]
     cells = interactions.user[order] * interactions.n_items + interactions.item[order]
-    cells, last = np.unique(cells[::-1], return_index=True)
-    graded = values[order][::-1][last]
+    cells, highest = np.unique(cells, return_index=True)
     rows, columns = np.divmod(cells, max(interactions.n_items, 1))
-    return sparse.csr_array((graded, (rows, columns)), shape=shape)
+    return sparse.csr_array((grades[order][highest], (rows, columns)), shape=shape)
 
 
 def history_matrix(

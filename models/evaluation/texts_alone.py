@@ -50,8 +50,12 @@ def withheld_by_popularity(known: Mask, positives: Interactions, seed: int) -> M
     return chosen
 
 
-def withheld_trial(labelled: Interactions, threshold: float, withheld: Mask) -> Trial:
-    """Return the question which of the `withheld` items [n] users liked, knowing the others."""
+def withheld_trial(trial: Trial, withheld: Mask) -> Trial:
+    """Return the question which `withheld` items [n] users liked, knowing the others.
+
+    It is asked of the training part of `trial`.
+    """
+    labelled, threshold = trial.labelled_train, trial.threshold
     inside = withheld[labelled.item]
     others, asked = labelled.take(~inside), labelled.take(inside)
     return Trial(

@@ -19,8 +19,7 @@ from models.factors.blocks import BELOW_IN_FIT, BlockAlgorithm
 from models.factors.ease import EaseBlock
 from models.factors.start import Algorithms
 from models.nights.recipe import Recipe
-
-LEAST_USERS, RESAMPLES = 20, 2000
+from models.nights.weights import LEAST_USERS, RESAMPLES
 
 _log = logging.getLogger("nightrank.train")
 

@@ -36,7 +36,7 @@ class HistoryEncoder:
 
     def __init__(self, bundle: Bundle, history_factors: Factors, threads: int) -> None:
         self._session = open_session(bundle.path(USER_TOWER), threads)
-        # the tower of a version that 0.1.0 made sums what was liked and nothing else
+        # the tower of a version of 0.2.0 or earlier sums what was liked and nothing else
         self._knows_liked = any(one.name == "liked" for one in self._session.get_inputs())
         self._length = bundle.manifest.history_length
         self._threshold = bundle.positive_threshold

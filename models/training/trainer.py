@@ -69,10 +69,7 @@ class NdcgTrainer(Trainer):
         withheld = cast(FinetunedModel, self.model).withheld.cpu().numpy()
         self.questions = {
             "validation": ask(task.split.tuning, task.profiles),
-            "texts_alone": ask(
-                withheld_trial(task.split.tuning.labelled_train, task.threshold, withheld),
-                task.profiles,
-            ),
+            "texts_alone": ask(withheld_trial(task.split.tuning, withheld), task.profiles),
         }
 
     def get_train_dataloader(self) -> StepLoader:

@@ -98,12 +98,12 @@ def start_encoder(name: str, max_tokens: int) -> TextEncoder:
 
 
 def load_towers(bundle: Bundle) -> TwoTowers:
-    """Return the towers of a version; InputError for one of 0.1.0, which can't be used further."""
+    """Return the towers of a version; InputError for one of 0.2.0 or earlier."""
     weights = load_file(bundle.path(TOWER_WEIGHTS))
     if "users.below" not in weights:
         raise InputError(
-            f"model version {bundle.version} was trained by nightrank 0.1.0, whose histories held "
-            "likes alone: train again"
+            f"model version {bundle.version} was trained by nightrank 0.2.0 or earlier, whose "
+            "histories held likes alone: train again"
         )
     own = {name: weights[name].numpy() for name in ("own_ranking", "own_history", "known")}
     start = Start(

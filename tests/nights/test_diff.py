@@ -10,15 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
-from staging import NIGHT, ODD, RIGHT, Row, ingest, stage
+from staging import NIGHT, ODD, RIGHT, Row, ingested, publish_night
 
 from jobs import cli
 from jobs.context import Context
 from jobs.nights.comparison import compare
 from jobs.settings.model import Settings
-from jobs.steps import publish
 from jobs.steps.history import diff
-from jobs.warehouse.delta import Warehouse
 from jobs.warehouse.tables import ITEMS, RECOMMENDATIONS
 from models.errors import InputError
 
@@ -28,12 +26,10 @@ LATER = NIGHT + dt.timedelta(days=1)
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
     """Two nights of the same users, whose lists have the same items in another order."""
-    made = Settings(warehouse=str(tmp_path / "warehouse"))
-    ingest(Warehouse(made.warehouse))
+    made = ingested(tmp_path)
     turned: list[Row] = [("ada", 1, "b", 0.25), (ODD, 1, "b", 0.75), (ODD, 2, "a", 0.5)]
     for night, rows in ((NIGHT, RIGHT), (LATER, turned)):
-        stage(Warehouse(made.warehouse), rows, night)
-        publish.run(Context.of(made), str(night))
+        publish_night(made, rows, night)
     return made
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from deltalake import DeltaTable
-from staging import NIGHT, RIGHT, ingest, stage, vacuum, visible
+from staging import NIGHT, RIGHT, ingested, publish_night, stage, vacuum, visible
 
 from jobs.context import Context
 from jobs.nights.staged import staged_nights
@@ -26,11 +26,9 @@ FAR = dt.date(2099, 1, 1)
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
     """Four published nights."""
-    made = Settings(warehouse=str(tmp_path / "warehouse"))
-    ingest(Warehouse(made.warehouse))
+    made = ingested(tmp_path)
     for night in NIGHTS:
-        stage(Warehouse(made.warehouse), RIGHT, night)
-        publish.run(Context.of(made), str(night))
+        publish_night(made, RIGHT, night)
     return made
 
 
@@ -78,8 +76,7 @@ def test_old_nights_go_from_both_tables(settings: Settings) -> None:
 
 def test_one_night_far_in_the_future_takes_one_place(settings: Settings) -> None:
     """And none once it is rolled back; its rows stay until newer nights have come."""
-    stage(Warehouse(settings.warehouse), RIGHT, FAR)
-    publish.run(Context.of(settings), str(FAR))
+    publish_night(settings, RIGHT, FAR)
     maintain.run(keeping(settings, 4))
     assert nights(settings, RECOMMENDATIONS) == {*NIGHTS[1:], FAR}
     assert rollback.run(Context.of(settings))["visible_night"] == str(NIGHTS[3])

@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 import pytest
-from staging import ODD, RIGHT, ingest, stage, visible
+from staging import ODD, RIGHT, ingest, ingested, publish_night, stage, visible
 
 from jobs.context import Context
 from jobs.settings.model import Settings
@@ -22,12 +22,10 @@ NIGHTS = [dt.date(2026, 1, day) for day in (5, 6, 7)]
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
     """Three published nights; ada's score tells them apart."""
-    made = Settings(warehouse=str(tmp_path / "warehouse"))
-    ingest(Warehouse(made.warehouse))
+    made = ingested(tmp_path)
     for number, night in enumerate(NIGHTS):
         rows = [("ada", 1, "b", 0.25 * number), (ODD, 1, "a", 0.75), (ODD, 2, "b", 0.5)]
-        stage(Warehouse(made.warehouse), rows, night, f"m{number}")
-        publish.run(Context.of(made), str(night))
+        publish_night(made, rows, night, f"m{number}")
     return made
 
 

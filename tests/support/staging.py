@@ -1,6 +1,7 @@
 """A tiny warehouse of three items and staged nights of two users, to publish and to maintain."""
 
 import datetime as dt
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -9,7 +10,7 @@ from deltalake import CommitProperties, DeltaTable, write_deltalake
 from jobs.context import Context
 from jobs.nights.staged import StagedNight
 from jobs.settings.model import Settings
-from jobs.steps import sql
+from jobs.steps import publish, sql
 from jobs.warehouse.delta import Warehouse
 from jobs.warehouse.tables import INTERACTIONS, ITEMS, RECOMMENDATIONS_STAGED, TABLES, USERS
 
@@ -30,6 +31,13 @@ def ingest(warehouse: Warehouse) -> None:
     add(warehouse, USERS, {"user_id": [ODD], "text": ["nurse"], "attributes": [[]]})
     seen: dict[str, Any] = {"user_id": ["ada"], "item_id": ["a"], "value": [5.0], "ts": [NEW_YEAR]}
     add(warehouse, INTERACTIONS, {**seen, "ingest_id": ["1"]})
+
+
+def ingested(folder: Path) -> Settings:
+    """Return the settings of a new warehouse in `folder`, with what `ingest` writes."""
+    made = Settings(warehouse=str(folder / "warehouse"))
+    ingest(Warehouse(made.warehouse))
+    return made
 
 
 def add(warehouse: Warehouse, name: str, columns: dict[str, Any]) -> None:
@@ -55,6 +63,14 @@ def stage(
                 custom_metadata={"userMetadata": StagedNight(night, version, 2, inputs).metadata()}
             ),
         )
+
+
+def publish_night(
+    settings: Settings, rows: list[Row], night: dt.date = NIGHT, version: str = "m1"
+) -> None:
+    """Stage rows and publish them."""
+    stage(Warehouse(settings.warehouse), rows, night, version)
+    publish.run(Context.of(settings), str(night))
 
 
 def vacuum(warehouse: Warehouse, name: str) -> list[str]:

@@ -12,7 +12,7 @@ from deltalake import DeltaTable
 from hypothesis import given
 from hypothesis import strategies as st
 from pyspark.sql import SparkSession
-from staging import NIGHT, RIGHT, ingest, stage, visible
+from staging import NIGHT, RIGHT, ingested, publish_night, stage, visible
 
 from jobs.context import Context
 from jobs.settings.model import Settings
@@ -31,12 +31,10 @@ NOON = dt.datetime(2026, 1, 10, 12, tzinfo=dt.UTC)
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
     """Two published nights, and a third that is staged."""
-    made = Settings(warehouse=str(tmp_path / "warehouse"))
-    ingest(Warehouse(made.warehouse))
-    for night in NIGHTS:
-        stage(Warehouse(made.warehouse), RIGHT, night)
+    made = ingested(tmp_path)
     for night in NIGHTS[:2]:
-        publish.run(Context.of(made), str(night))
+        publish_night(made, RIGHT, night)
+    stage(Warehouse(made.warehouse), RIGHT, NIGHTS[2])
     return made
 
 

@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 from pyspark.sql import SparkSession
-from staging import ODD, RIGHT, ingest, stage
+from staging import ODD, RIGHT, ingest, ingested, publish_night
 
 from jobs.context import Context
 from jobs.settings.model import Settings
-from jobs.steps import publish, sql
+from jobs.steps import sql
 from jobs.warehouse.delta import Warehouse
 from jobs.warehouse.views import register_views
 from models.errors import InputError
@@ -17,10 +17,8 @@ from models.errors import InputError
 
 @pytest.fixture(scope="module")
 def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
-    made = Settings(warehouse=str(tmp_path_factory.mktemp("sql") / "warehouse"))
-    ingest(Warehouse(made.warehouse))
-    stage(Warehouse(made.warehouse), RIGHT)
-    publish.run(Context.of(made), "2026-01-05")
+    made = ingested(tmp_path_factory.mktemp("sql"))
+    publish_night(made, RIGHT)
     return made
 
 
