@@ -26,7 +26,7 @@ from models.data.texts import item_texts
 from models.evaluation.contender import Contender
 from models.evaluation.question import ask
 from models.evaluation.variants import stored_vectors
-from models.nights.grade import choose_on_past
+from models.nights.fit_choice import choose_on_past
 from models.nights.recipe import Recipe
 from models.nights.standings import AskedNight, night_standings
 from models.processors import usable_cores

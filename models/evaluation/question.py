@@ -11,7 +11,7 @@ so repeated consumption is not measured.
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 import numpy as np
@@ -49,6 +49,20 @@ class Question:
     profiles: list[str]
     truth: sparse.csr_array
     seen: sparse.csr_array
+
+    def of_some(self, most: int) -> "Question":
+        """Return the question asked of `most` of its users, drawn at random where it has more."""
+        if len(self.users) <= most:
+            return self
+        rows = np.sort(np.random.default_rng(0).choice(len(self.users), most, replace=False))
+        return replace(
+            self,
+            users=self.users[rows],
+            histories=[self.histories[row] for row in rows],
+            profiles=[self.profiles[row] for row in rows],
+            truth=sparse.csr_array(self.truth[rows]),
+            seen=sparse.csr_array(self.seen[rows]),
+        )
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,7 @@ from models.factors.low_rank import low_rank
 class EaseOptions:
     """Options of EASE, chosen on the validation parts of MovieLens-100K."""
 
-    penalty: float = 200.0
+    penalty: float = 500.0
     """Ridge penalty on the diagonal: with more, only what many rows agree on counts."""
     content_weight: float = 10.0
     """Squared weight of the topics' rows beside the users'."""

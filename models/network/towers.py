@@ -63,10 +63,13 @@ class Contexts:
         away = 1.0 - 0.5 ** (idle_days.clamp(min=0.0) / weighing.idle_half_life)
         share = 0.5 ** (known / weighing.half_length)
         new = weighing.unknown * share
-        returning = (away * (1.0 - share)).unsqueeze(1) * new.new_tensor(weighing.returning)
+        known_well = (1.0 - share).unsqueeze(1) * (
+            away.unsqueeze(1) * new.new_tensor(weighing.returning)
+            + (1.0 - away).unsqueeze(1) * new.new_tensor(weighing.visiting)
+        )
         nothing = torch.zeros_like(new)
         leading = [nothing, (1.0 - away) * new, nothing, away * new]
-        return cls(away, weighing.profile * new, returning + torch.stack(leading, dim=1))
+        return cls(away, weighing.profile * new, known_well + torch.stack(leading, dim=1))
 
 
 def block_gains(weights: Sequence[HistoryWeights], contexts: Contexts) -> list[Tensor]:

@@ -18,11 +18,14 @@ from scipy import sparse
 
 from models.data.arrays import Factors, Rows
 from models.data.interactions import Interactions
+from models.data.matrices import idle_days, pad_histories
 from models.data.splits import Trial
-from models.evaluation.question import Scorer
+from models.evaluation.question import Question
+from models.factors.popularity import POPULARITY_SIZE
 from models.factors.start import Algorithms, Start, collaborative_start
 from models.factors.text_map import content_features
 from models.network.towers import TwoTowers
+from models.nights.parts import ScoreParts, unit_scores
 from models.nights.past_nights import numbered
 from models.nights.users import TowerScorer
 from models.nights.weights import NightChoice, choose_night_weights
@@ -57,7 +60,7 @@ class Recipe:
         )
 
     @torch.no_grad()
-    def scorer(self, trial: Trial, algorithms: Algorithms) -> Scorer:
+    def scorer(self, trial: Trial, algorithms: Algorithms) -> TowerScorer:
         """Fit to the trial's training part; the scorer asks at the trial's clock."""
         start = self._start(trial, algorithms)
         towers = TwoTowers(self.items.shape[1], start)
@@ -79,6 +82,35 @@ class Recipe:
             threshold=trial.threshold,
             length=self.length,
             clock=trial.clock,
+        )
+
+    def parts(self, question: Question, algorithms: Algorithms) -> ScoreParts:
+        """Fit to the training part of the question's trial; the scores of its users in parts."""
+        trial, users = question.trial, question.users
+        fitted = self.scorer(trial, algorithms)
+        padded = pad_histories(
+            question.histories, trial.threshold, self.length, len(fitted.ranking)
+        )
+        blocks, profile = unit_scores(
+            fitted.towers.users,
+            fitted.ranking.numpy(),
+            fitted.history.numpy(),
+            padded,
+            self.profiles[users],
+        )
+        ranked = np.zeros(len(fitted.ranking), dtype=np.bool_)
+        ranked[trial.candidates] = True
+        truth = question.truth.toarray() > 0
+        return ScoreParts(
+            users=users,
+            blocks=blocks,
+            profile=profile,
+            popularity={algorithms.recent: fitted.ranking[:, -POPULARITY_SIZE:]},
+            known=torch.from_numpy(padded[2].sum(axis=1)),
+            idle=torch.tensor([idle_days(one, trial.clock) for one in question.histories]),
+            allowed=ranked & (question.seen.toarray() == 0),
+            truth=truth,
+            relevant=truth.sum(axis=1),
         )
 
     @cached_property

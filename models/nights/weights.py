@@ -2,8 +2,9 @@
 
 - What people who come back like next differs between data sets: what rises this fortnight, what
   has been popular for a year, or what is like all that they ever liked. No constant serves all.
-- Popularity's half-life, its form and its weight are chosen first, together, then each block's
-  weight for users who come back, each by the mean NDCG@10 of the past nights' users.
+- Popularity's half-life, a multiple of the default, its form and its weight are chosen first,
+  together, then each block's weight for users who come back, each by the mean NDCG@10 of the past
+  nights' users.
 - For each night the choice is made on the others. It stands only where the gain over the default,
   so measured, has a 95 % interval above zero. Nights are left out and not users, because what is
   popular in a night is so for all of its users.
@@ -21,16 +22,18 @@ import numpy as np
 from scipy import sparse
 
 from models.data.arrays import Factors, Mask, Numbers, Rows
-from models.data.interactions import Interactions
+from models.data.interactions import SECONDS_IN_A_DAY, Interactions
 from models.data.nights import night
 from models.data.splits import Trial
 from models.evaluation.bootstrap import bootstrap_interval
 from models.evaluation.question import seen_and_found
+from models.factors.popularity import RecentOptions
 from models.factors.start import Algorithms
-from models.nights.past_nights import PastNight, past_night
+from models.nights.parts import ScoreParts
+from models.nights.past_nights import past_night
 
 CUTS = (0.5, 0.6, 0.7, 0.8, 0.9)
-HALF_LIVES = (1.0, 3.0, 7.0, 14.0, 30.0, 90.0, 365.0)
+HALF_LIVES = (1.0, 0.125, 0.25, 0.5, 2.0, 4.0, 8.0)
 RISING, LEVEL, COUNT = (-5.6, -0.9, 8.8, 1.5), (0.0, 0.0, 3.0, 1.0), (0.0, 0.0, 0.0, 3.0)
 SCALES = (0.1, 0.3, 1.0, 3.0)
 GAINS = (0.0, 0.15, 0.5, 1.0)
@@ -43,12 +46,14 @@ _log = logging.getLogger("nightrank.train")
 class NightChoice:
     """The algorithms that a night weighs by, and what they were chosen on.
 
-    `users` who came back in the past nights, each counted once; where they were enough to tell,
-    the NDCG@10 of the `default` weights and of the `chosen` ones, in nights that the choice didn't
-    see, and the `gain` as (low, mean, high).
+    `half_life_days` is that of recent popularity in the whole training part; `users` who came back
+    in the past nights, each counted once; where they were enough to tell, the NDCG@10 of the
+    `default` weights and of the `chosen` ones, in nights that the choice didn't see, and the `gain`
+    as (low, mean, high).
     """
 
     algorithms: Algorithms
+    half_life_days: float = 0.0
     users: int = 0
     default: float = 0.0
     chosen: float = 0.0
@@ -58,7 +63,7 @@ class NightChoice:
         """Return the figures by name, as a version keeps them."""
         always = {
             "night_users": self.users,
-            "recent_half_life_days": self.algorithms.recent.half_life_days,
+            "recent_half_life_days": self.half_life_days,
         }
         if self.gain is None:
             return always
@@ -93,9 +98,9 @@ def choose_night_weights(
     back = len(np.unique(np.concatenate([_came_back(trial) for trial in trials])))
     if back < LEAST_USERS:
         _log.info("weights of the night: default, since only %d users came back", back)
-        return NightChoice(default, users=back)
+        return NightChoice(default, _days(default, labelled, threshold), back)
     found = [
-        past_night(trial, content, profiles, factors, length, default, HALF_LIVES)
+        past_night(trial, content, profiles, factors, length, default, _recents(default))
         for trial in trials
     ]
     choice = choose([one for one in found if one is not None], default)
@@ -110,7 +115,11 @@ def choose_night_weights(
         high,
         "default" if choice.algorithms == default else "chosen",
     )
-    return choice
+    return replace(choice, half_life_days=_days(choice.algorithms, labelled, threshold))
+
+
+def _days(algorithms: Algorithms, labelled: Interactions, threshold: float) -> float:
+    return algorithms.recent.half_life(labelled.positives(threshold)) / SECONDS_IN_A_DAY
 
 
 def _came_back(trial: Trial) -> Rows:
@@ -119,7 +128,7 @@ def _came_back(trial: Trial) -> Rows:
     return np.flatnonzero(found.sum(axis=1) > 0)
 
 
-def choose(nights: Sequence[PastNight], default: Algorithms) -> NightChoice:
+def choose(nights: Sequence[ScoreParts], default: Algorithms) -> NightChoice:
     """Choose on `nights`; the `default` stands where too few users came back to tell."""
     users = np.concatenate([one.users for one in nights]) if nights else np.zeros(0, dtype=np.int64)
     asked = np.unique(users)
@@ -140,7 +149,13 @@ def choose(nights: Sequence[PastNight], default: Algorithms) -> NightChoice:
     algorithms = (
         _best(ndcg, default, np.ones(len(users), dtype=np.bool_)) if gain[0] > 0 else default
     )
-    return NightChoice(algorithms, len(asked), float(before.mean()), float(after.mean()), gain)
+    return NightChoice(
+        algorithms,
+        users=len(asked),
+        default=float(before.mean()),
+        chosen=float(after.mean()),
+        gain=gain,
+    )
 
 
 def _best(ndcg: Callable[[Algorithms], Numbers], default: Algorithms, seen: Mask) -> Algorithms:
@@ -152,14 +167,18 @@ def _best(ndcg: Callable[[Algorithms], Numbers], default: Algorithms, seen: Mask
     return best
 
 
+def _recents(algorithms: Algorithms) -> list[RecentOptions]:
+    return [replace(algorithms.recent, times=times) for times in HALF_LIVES]
+
+
 def _popularities(algorithms: Algorithms) -> Iterator[Algorithms]:
-    for days in HALF_LIVES:
+    for recent in _recents(algorithms):
         for form in (RISING, LEVEL, COUNT):
             for scale in SCALES:
                 first, second, third, fourth = (scale * weight for weight in form)
                 yield replace(
                     algorithms,
-                    recent=replace(algorithms.recent, half_life_days=days),
+                    recent=recent,
                     popularity=replace(
                         algorithms.popularity, returning=(first, second, third, fourth)
                     ),

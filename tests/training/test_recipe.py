@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 from scipy import sparse
 from test_night_weights import FACTORS, ITEMS, USERS, fashion, profiles
 
@@ -11,13 +12,13 @@ from models.data.nights import night
 from models.data.splits import Trial, make_split
 from models.evaluation.contender import Contender
 from models.evaluation.question import ask, judge
-from models.factors.ease import EaseBlock
-from models.factors.start import Algorithms
+from models.factors.start import BLOCKS, Algorithms
 from models.factors.text_map import content_features
-from models.nights.grade import GradeChoice, choose_grade, choose_on_past
+from models.nights.fit_choice import FitChoice, best_of, choose_fit, choose_on_past
 from models.nights.past_nights import past_night
 from models.nights.recipe import Recipe
 from models.nights.standings import night_standings
+from models.nights.visit_gains import likeliest
 
 pytestmark = pytest.mark.training
 
@@ -38,7 +39,7 @@ def test_known_items_rank_as_in_a_past_night() -> None:
         trial, truth=trial.truth.take(np.isin(trial.truth.item, known)), candidates=known
     )
     content = content_features(TEXTS, NO_ATTRIBUTES)
-    past = past_night(trial, content, profiles(), FACTORS, 20, Algorithms(), (14.0,))
+    past = past_night(trial, content, profiles(), FACTORS, 20, Algorithms(), [Algorithms().recent])
     question = ask(trial, NAMES)
     answer = judge(question, RECIPE.scorer(trial, Algorithms()))
     assert past is not None
@@ -63,25 +64,59 @@ def test_weights_are_chosen_on_what_was_known_alone() -> None:
     trial = a_night()
     later = replace(trial, truth=trial.truth.take(np.arange(3)), labelled=trial.labelled)
     assert choose_on_past(RECIPE, trial, NAMES) == choose_on_past(RECIPE, later, NAMES)
-    assert choose_on_past(RECIPE, trial, NAMES) != Algorithms()
 
 
-def test_a_grade_is_tried_only_where_values_differ_and_users_can_tell() -> None:
+def test_the_default_stands_where_too_few_users_can_tell() -> None:
     tuning = make_split("warm", fashion(), 4.0).tuning
-    assert choose_grade(RECIPE, tuning, NAMES, Algorithms()) == GradeChoice(Algorithms())
     few = replace(tuning, truth=tuning.truth.take(np.arange(3)))
-    assert choose_grade(RECIPE, few, NAMES, Algorithms()) == GradeChoice(Algorithms())
+    assert choose_fit(RECIPE, few, NAMES, Algorithms()) == FitChoice(Algorithms())
 
 
-def test_the_other_grade_stands_just_where_its_gain_is_above_zero() -> None:
+def test_another_choice_stands_just_where_its_gain_is_above_zero() -> None:
     noisy = replace(fashion(), value=np.where(np.arange(len(fashion())) % 2, 5.0, 3.0))
     tuning = make_split("warm", noisy, 4.0).tuning
-    choice = choose_grade(RECIPE, tuning, NAMES, Algorithms())
+    choice = choose_fit(RECIPE, tuning, NAMES, Algorithms())
     assert choice.gain is not None
-    ease = choice.algorithms.blocks[0]
-    assert isinstance(ease, EaseBlock)
-    assert (ease.options.below > 0) == (choice.gain[0] > 0)
-    assert set(choice.metrics()) == {"grade_gain_low", "grade_gain", "grade_gain_high"}
+    assert (choice.algorithms != Algorithms()) == (choice.gain[0] > 0)
+    metrics = choice.metrics()
+    assert metrics["choice_gain_low"] == choice.gain[0]
+    assert {"ease_penalty", "ease_below", "gain_of_liked_next"} <= metrics.keys()
+
+
+@pytest.mark.parametrize(("better", "row"), [(0.2, 1), (0.0, 0)])
+def test_a_row_is_chosen_where_users_who_did_not_choose_gain(better: float, row: int) -> None:
+    ndcg = np.random.default_rng(3).random((3, 200))
+    ndcg[1] = ndcg[0] + better
+    ndcg[2] = ndcg[0] - 0.1
+    chosen, gain = best_of(ndcg)
+    assert chosen == row
+    assert gain[1] == pytest.approx(better)
+
+
+def test_parts_rank_as_the_fitted_towers_do() -> None:
+    question = ask(make_split("warm", fashion(), 4.0).tuning, NAMES)
+    weighed = likeliest(
+        RECIPE.parts(question, Algorithms()), Algorithms(), np.ones(len(question.users), np.bool_)
+    )
+    assert weighed.popularity.visiting != (0.0, 0.0, 0.0, 0.0)
+    for algorithms in (Algorithms(), weighed):
+        answer = judge(question, RECIPE.scorer(question.trial, algorithms))
+        parts = RECIPE.parts(question, algorithms)
+        np.testing.assert_allclose(parts.ndcg(algorithms), answer.ndcg(), atol=1e-6)
+
+
+def test_likelihood_finds_the_block_that_says_what_is_liked() -> None:
+    question = ask(make_split("warm", fashion(), 4.0).tuning, NAMES)
+    parts = RECIPE.parts(question, Algorithms())
+    told = torch.from_numpy(np.where(parts.truth, 1.0, 0.0)).float()
+    telling = replace(parts, blocks=(parts.blocks[0], told, *parts.blocks[2:]))
+    users = np.ones(len(parts.users), np.bool_)
+    weighed = likeliest(telling, Algorithms(), users)
+    gains = [block.weights.gain for block in weighed.blocks]
+    assert gains[1] > BLOCKS[1].weights.gain
+    assert telling.ndcg(weighed).mean() > telling.ndcg(Algorithms()).mean()
+    nobody = likeliest(telling, Algorithms(), ~users)
+    assert nobody == Algorithms()
 
 
 def test_users_of_many_nights_are_drawn_with_all_of_them() -> None:
