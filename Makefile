@@ -1,5 +1,5 @@
 # People and CI call the same targets; a target of more than two lines is a script in scripts/.
-.PHONY: setup demo test test-fast lint format airflow bench quality methods form lock clean
+.PHONY: setup demo test test-fast chaos lint format airflow bench quality methods form lock clean
 .DEFAULT_GOAL := setup
 
 # some images tell Python to keep no bytecode, and then each process of a test compiles all its
@@ -28,6 +28,11 @@ test: setup  ## the whole test suite; ARGS go to pytest
 
 test-fast: setup  ## the tests that need neither Spark nor Airflow nor training
 	@$(PYTEST) -m "not spark and not airflow and not training" $(ARGS)
+
+MINUTES ?= 5
+chaos: setup  ## real verbs killed, paused, raced and starved for MINUTES; SEED repeats a run
+	@PYTHONPATH=tests/support:tests/chaos .venv/bin/python tests/chaos/chaos.py \
+	--minutes $(MINUTES) $(if $(SEED),--seed $(SEED))
 
 lint: setup  ## format, rules, types, import contracts
 	@bash scripts/lint.sh

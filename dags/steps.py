@@ -4,7 +4,8 @@
   their own names `NIGHTRANK_*`, where the command line checks them; nothing is pasted into a
   command string.
 - An empty field is left out, so the worker's own settings stay as they are.
-- Exit code 2 means bad usage or bad input: another try would end the same, so there is none.
+- Exit code 2 means bad usage or bad input, 1 a defect: another try would end the same, so there is
+  none. After 3, a platform that failed, or a kill, there is.
 
 Trade-off: two small operators of our own instead of plain ones, so that "empty" can mean "as
 configured" in the form.
@@ -63,7 +64,10 @@ RUN_DATE_FIELD = Param(
 
 
 class FinalInputErrors(RetryPolicy):
-    """No second try after exit code 2, the command line's word for bad usage or bad input."""
+    """No second try after exit code 2, the command line's word for bad usage or bad input.
+
+    Nor after a verb's 1, a defect; spark-submit's own 1 may also be a cluster that was away.
+    """
 
     def evaluate(
         self,
@@ -72,9 +76,11 @@ class FinalInputErrors(RetryPolicy):
         max_tries: int,  # noqa: ARG002
         context: Context | None = None,  # noqa: ARG002
     ) -> RetryDecision:
-        """Return "fail" for exit code 2 of either operator, else Airflow's own decision."""
+        """Return "fail" for what another try can't mend, else Airflow's own decision."""
         if re.search(r"\bcode(?: is:)? 2\.", str(exception)):
             return RetryDecision.fail("bad usage or bad input (exit code 2): see the task's log")
+        if "exit code 1." in str(exception):
+            return RetryDecision.fail("a defect of nightrank (exit code 1): see the task's log")
         return RetryDecision.default()
 
 

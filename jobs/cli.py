@@ -2,7 +2,8 @@
 
 - Each verb's flags are the settings that its step reads, made from the settings model.
 - A step is `run(context, **arguments)` of its module; it returns what it did as a flat dict.
-- Exit 0 on success, 2 on bad usage or bad input with one line; never a bare traceback for either.
+- Exit 0 on success, 2 on bad usage or bad input, 3 where the platform failed (`jobs.failures`),
+  each with one line; never a bare traceback.
 
 Trade-off: steps are imported when called, so that `nightrank --help` starts at once.
 """
@@ -16,6 +17,8 @@ from typing import Any
 
 import click
 
+from jobs.credentials import without_credentials
+from jobs.failures import VerbError, explained
 from jobs.json_text import json_text
 from jobs.settings.layers import load_settings
 from jobs.settings.model import Settings
@@ -36,9 +39,14 @@ def verb(name: str, help_text: str, *parameters: click.Parameter, room: str = "j
     def call(config: Path | None, as_json: bool, **given: Any) -> None:
         flags = {key: given.pop(key) for key in Settings.names_for(name)}
         settings = load_settings(config, flags)
-        context = importlib.import_module("jobs.context").Context.of(settings.values)
-        step = importlib.import_module(f"{room}.{name.replace('-', '_')}")
-        show(step.run(context, **given), as_json)
+        with explained(name, settings.values.warehouse):
+            context = importlib.import_module("jobs.context").Context.of(settings.values)
+            step = importlib.import_module(f"{room}.{name.replace('-', '_')}")
+            result = step.run(context, **given)
+        code = result.pop("exit_code", 0)
+        show(result, as_json)
+        if code:
+            sys.exit(code)
 
     own = [
         click.Option(["--config"], type=click.Path(path_type=Path), help="Settings file (TOML)."),
@@ -128,6 +136,12 @@ verb(
     VERSION,
 )
 verb("sql", "Query the tables; no cluster needed.", click.Argument(["query"]))
+verb(
+    "doctor",
+    "Read everything, change nothing; say what is damaged and what mends it. Exit 1 if any is.",
+    click.Option(["--repair"], is_flag=True, help="Mend what can be mended without loss."),
+    room="jobs.steps.upkeep",
+)
 verb("models", "List the versions, their metrics and which is champion.")
 
 
@@ -139,6 +153,8 @@ def show_config(config: Path | None, warehouse: str | None, as_json: bool) -> No
     """Print the merged settings."""
     loaded = load_settings(config, {"warehouse": warehouse})
     values = loaded.values.model_dump()
+    for name, value in values.items():
+        values[name] = without_credentials(value) if isinstance(value, str) else value
     rows = {name: {"value": values[name], "origin": loaded.origins[name]} for name in values}
     lines = {name: f"{row['value']!s:<24} {row['origin']}" for name, row in rows.items()}
     show(rows if as_json else lines, as_json)
@@ -152,11 +168,12 @@ def _escape_what_the_terminal_lacks() -> None:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run the command line and exit with 0, or with 2 and one line on bad usage or bad input."""
+    """Run the command line and exit with 0, or with one line and 2 or 3, as the module says."""
     _escape_what_the_terminal_lacks()
-    logging.basicConfig(level=logging.INFO, format=LOG_FORMAT)
+    _log_without_credentials()
     try:
-        cli.main(arguments, prog_name="nightrank", standalone_mode=False)
+        with explained("nightrank"):
+            cli.main(arguments, prog_name="nightrank", standalone_mode=False)
     except click.exceptions.NoArgsIsHelpError as error:
         click.echo(error.format_message())
         sys.exit(2)
@@ -164,13 +181,29 @@ def main(arguments: list[str] | None = None) -> None:
         sys.exit(_refuse(error.format_message()))
     except InputError as error:
         sys.exit(_refuse(str(error)))
+    except VerbError as failure:
+        sys.exit(_refuse(str(failure), failure.code))
     except click.Abort:
         sys.exit(_refuse("interrupted"))
 
 
-def _refuse(message: str) -> int:
-    click.echo("nightrank: " + " ".join(message.split()), err=True)
-    return 2
+class _Hiding(logging.Formatter):
+    """Log lines without credentials, whichever library writes them."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return without_credentials(super().format(record))
+
+
+def _log_without_credentials() -> None:
+    handler = logging.StreamHandler()
+    handler.setFormatter(_Hiding(LOG_FORMAT))
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
+
+
+def _refuse(message: str, code: int = 2) -> int:
+    line = without_credentials(" ".join(message.split()))
+    click.echo(f"nightrank: {line}", err=True)
+    return code
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ changes one line of a report that is kept in git.
 """
 
 from collections.abc import Collection, Iterable, Sequence
+from html import escape
 
 
 def table(
@@ -17,4 +18,9 @@ def table(
 
 
 def _line(cells: Iterable[str]) -> str:
-    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+    return "| " + " | ".join(map(_cell, cells)) + " |"
+
+
+def _cell(text: str) -> str:
+    """Return a cell that stays one: what came from the data is no HTML, and ends no row."""
+    return escape(" ".join(text.split()), quote=False).replace("|", "\\|")

@@ -56,11 +56,12 @@ class _Data(Options):
     )
     reports: str = setting(
         "reports", "Folder of the reports.",
-        "export", "evaluate", "tune", "active-learning", "ingest", min_length=1,
+        "export", "evaluate", "tune", "active-learning", "ingest", "doctor", min_length=1,
     )  # fmt: skip
     mlflow_tracking_uri: str = setting(
         "", "MLflow store; empty: SQLite under the warehouse.",
         "train", "export", "evaluate", "promote", "models", "score", "publish", "active-learning",
+        "doctor", "maintain",
     )  # fmt: skip
     spark_master: str = setting(
         "local[*]",
@@ -193,6 +194,17 @@ class Settings(  # the fields of the last class come first, those of `Settings` 
     device: Literal["auto", "cpu", "cuda"] = setting(
         "auto", "Where scoring runs; auto takes CUDA where it works, else the CPU.",
         "export", "score",
+    )  # fmt: skip
+    # sql
+    sql_seconds: float = setting(
+        600.0, "Seconds after which a query is stopped.", "sql", gt=0, le=86_400
+    )
+    sql_memory_mb: int = setting(
+        4096, "Memory of a query in MB; beyond it the query is stopped.", "sql", ge=64, le=2**24
+    )
+    sql_rows: int = setting(
+        1_000_000, "Most rows that a query may return; one with more is refused.", "sql",
+        ge=1, le=10**9,
     )  # fmt: skip
     # maintain
     keep_nights: int = setting(

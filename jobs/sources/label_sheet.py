@@ -2,11 +2,14 @@
 
 - It has one line per pair, with the item's title and an empty `value` to fill in.
 - When it is read back, lines without a value are skipped.
+- A text that a spreadsheet would run as a formula has an apostrophe before it, which is taken off
+  again when the sheet is read.
 
 Trade-off: a spreadsheet may change ids such as 007, so the reader has to check the pairs.
 """
 
 import csv
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +18,7 @@ from typing import Any
 from models.errors import InputError
 
 SHEET = "active_learning.csv"
+_FORMULA = re.compile(r"'*[=+\-@\t\r]")  # with apostrophes before it, so that each is told apart
 COLUMNS = ("user_id", "item_id", "title", "probability", "value")
 
 
@@ -37,9 +41,18 @@ def write_sheet(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
         writer = csv.writer(file)
         writer.writerow(COLUMNS)
         for row in rows:
-            shown = {**row, "probability": f"{row['probability']:.3f}", "value": ""}
+            texts = {name: _as_text(row[name]) for name in ("user_id", "item_id", "title")}
+            shown = {**texts, "probability": f"{row['probability']:.3f}", "value": ""}
             writer.writerow([shown[name] for name in COLUMNS])
     partial.replace(path)
+
+
+def _as_text(text: str) -> str:
+    return f"'{text}" if _FORMULA.match(text) else text
+
+
+def _as_id(text: str) -> str:
+    return text[1:] if _FORMULA.match(text[1:]) and text.startswith("'") else text
 
 
 def read_sheet(path: Path) -> list[Answer]:
@@ -59,7 +72,7 @@ def read_sheet(path: Path) -> list[Answer]:
                     f"with commas between, found {','.join(rows.fieldnames or ())!r}"
                 )
             return [
-                Answer((row["user_id"], row["item_id"]), value, rows.line_num)
+                Answer((_as_id(row["user_id"]), _as_id(row["item_id"])), value, rows.line_num)
                 for row in rows
                 if (value := (row["value"] or "").strip())
             ]

@@ -19,6 +19,7 @@ import tempfile
 from pathlib import Path
 
 import pyspark
+from psutil import swap_memory, virtual_memory
 from pyspark.sql import SparkSession
 
 from jobs.settings.model import Settings
@@ -27,6 +28,7 @@ from jobs.spark.java import DEPENDENCIES, java_home
 from models.errors import InputError
 from models.processors import usable_cores
 
+LEAST_MEMORY_MB = 512  # Spark refuses heaps below 450 MB, of which Java keeps some for itself
 LOOPBACK = "127.0.0.1"
 JARS = DEPENDENCIES / "jars"
 LOG4J = Path(__file__).with_name("log4j2.properties")
@@ -121,6 +123,7 @@ def _prepare_environment(master: str, java: Path) -> None:
 
 def _local_options(settings: Settings) -> dict[str, str]:
     master = settings.spark_master
+    _refuse_memory(settings.spark_memory)
     jars = [str(path) for path in delta_jars()]
     options = {
         "spark.master": master,
@@ -139,6 +142,17 @@ def _local_options(settings: Settings) -> dict[str, str]:
         "spark.sql.shuffle.partitions": width,
         "spark.sql.sources.parallelPartitionDiscovery.parallelism": width,
     }
+
+
+def _refuse_memory(setting: str) -> None:
+    """Raise InputError for less memory than Spark starts with, or more than the machine has."""
+    megabytes = int(setting[:-1]) * (1024 if setting.endswith("g") else 1)
+    there = (virtual_memory().total + swap_memory().total) // 2**20
+    if not LEAST_MEMORY_MB <= megabytes <= there:
+        raise InputError(
+            f"setting `spark_memory`: {setting}, but Spark needs at least {LEAST_MEMORY_MB}m and "
+            f"this machine has {there}m"
+        )
 
 
 def _agreeing(running: SparkSession, settings: Settings) -> SparkSession:

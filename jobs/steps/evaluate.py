@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from jobs.context import Context
-from jobs.questions.nights import NIGHTS, standings_of_nights
+from jobs.questions.nights import NIGHTS, NO_TEXT, UNTOUCHED, standings_of_nights
 from jobs.questions.siblings import answers, siblings
 from jobs.questions.split import SHIPPED, VARIANTS, standings_of
 from jobs.reports.evaluation import terminal_table, write_evaluation
@@ -32,7 +32,8 @@ from models.errors import InputError
 from models.serving.bundle import Bundle
 
 ALL = "all"
-LOGGED = ("ndcg@10", "recall@10")
+NDCG, LOGGED = "ndcg@10", ("ndcg@10", "recall@10")
+OURS = {*VARIANTS, NO_TEXT, UNTOUCHED}
 
 _log = logging.getLogger("nightrank.evaluate")
 
@@ -65,7 +66,7 @@ def run(
         }
         page = write_evaluation(Path(settings.reports), report, bundle.manifest.learning_curve)
         own = {name: one for name, one in splits.items() if one["versions"] == [bundle.version]}
-        context.registry.log_metrics(bundle.version, _logged(own))
+        context.registry.log_metrics(bundle.version, _logged(own) | _best_baselines(own))
     text = "\n\n".join(terminal_table(name, found) for name, found in splits.items())
     return {**report, "report": str(page), "text": f"{text}\n\n{page}"}
 
@@ -117,3 +118,17 @@ def _logged(splits: dict[str, Any]) -> dict[str, float]:
         if variant in VARIANTS
         for metric in LOGGED
     }
+
+
+def _best_baselines(splits: dict[str, Any]) -> dict[str, float]:
+    """Return the best baseline's NDCG@10 by split, and the ends of the gain over it."""
+    found: dict[str, float] = {}
+    for name, split in splits.items():
+        scores = {model: one[NDCG] for model, one in split["models"].items() if model not in OURS}
+        gains = split["intervals"]
+        best = max(scores, key=lambda model: scores[model], default=None)
+        if best is not None and f"{SHIPPED}-{best}" in gains:
+            low, _, high = gains[f"{SHIPPED}-{best}"]
+            found[f"{name}_best_baseline_{NDCG}"] = scores[best]
+            found |= {f"{name}_gain_low": low, f"{name}_gain_high": high}
+    return found

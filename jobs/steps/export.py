@@ -22,6 +22,7 @@ from jobs.settings.model import Settings
 from jobs.versions.draft import Draft
 from jobs.versions.exported import ExportInputs
 from jobs.versions.registry import Registry
+from jobs.versions.workplace import only_maker, whole_version
 from models.compression.options import QuantisationOptions, StudentOptions
 from models.compression.student import stages, user_score_metric
 from models.compression.throughput import eager
@@ -44,15 +45,17 @@ def run(context: Context, model_version: str | None = None) -> dict[str, Any]:
         record.inputs |= trained.manifest.tables
         device = usable_device(ranker_model(), context.settings.device)
         inputs = _inputs(context.settings, trained, device)
-        before = inputs.made_before(context.warehouse.models_folder)
-        bundle = open_bundle(before) if before else _export(context, inputs, device)
-        record.model_version = bundle.version
-        metrics = bundle.manifest.metrics
-        registry.register(bundle)
-        registry.log_metrics(bundle.version, metrics)
+        with only_maker(context.warehouse, inputs.prefix):
+            before = inputs.made_before(context.warehouse.models_folder)
+            found = whole_version(registry, before) if before else None
+            bundle = found or _export(context, inputs, device)
+            record.model_version = bundle.version
+            metrics = bundle.manifest.metrics
+            registry.register(bundle)
+            registry.log_metrics(bundle.version, metrics)
     return {
         "model_version": bundle.version,
-        "reused": before is not None,
+        "reused": found is not None,
         "seconds": round(perf_counter() - started, 1),
         "encoder_bytes": bundle.manifest.files[ENCODER].bytes,
         **metrics,

@@ -1,7 +1,8 @@
 """Score every user-item pair with the champion and stage each user's top k for a night.
 
-- The versions of all tables are pinned first and travel with the staged rows. Of them a night reads
-  what was known at the end of its date (`jobs.nights.horizon`).
+- Champion and table versions are pinned under the lock, so that a wait doesn't make them old. They
+  travel with the staged rows. Of the tables a night reads what was known at the end of its date
+  (`jobs.nights.horizon`).
 - New texts are encoded and the items' factors computed once, into files that every worker maps.
 - Spark brings the interactions of each user together; its tasks score the users against all items
   and write the lists to files; lists of users of whom nothing has changed since an earlier night,
@@ -46,22 +47,22 @@ def run(context: Context, run_date: str | None = None) -> dict[str, Any]:
     settings, warehouse = context.settings, context.warehouse
     date = night_or_default(warehouse, run_date)
     with context.recorded("score", date) as record:
-        bundle = context.registry.champion()
-        versions = _versions(warehouse)
-        record.model_version, record.inputs = bundle.version, versions
-        known = horizon(warehouse, versions[INTERACTIONS], date)
-        refuse_date(date, known.interactions, settings.allow_future_night)
-        until = refuse_model(bundle, known, settings.allow_later_model)
-        night = StagedNight(date, bundle.version, settings.k, versions, settings.asked, True)
-        catalogue = read_catalogue(warehouse, versions[ITEMS], known.later_items)
-        users = count_users(warehouse, versions, known)
+        context.registry.champion()  # where there is none, nothing is waited for or made
         with warehouse.lock(RECOMMENDATIONS_STAGED), tempfile.TemporaryDirectory() as scratch:
+            bundle = context.registry.champion()
+            versions = _versions(warehouse)
+            record.model_version, record.inputs = bundle.version, versions
+            known = horizon(warehouse, versions[INTERACTIONS], date)
+            refuse_date(date, known.interactions, settings.allow_future_night)
+            until = refuse_model(bundle, known, settings.allow_later_model)
+            night = StagedNight(date, bundle.version, settings.k, versions, settings.asked, True)
+            catalogue = read_catalogue(warehouse, versions[ITEMS], known.later_items)
+            users = count_users(warehouse, versions, known)
             session = open_session(settings, f"score {date}")
             device = usable_device(bundle.path(RANKER), settings.device)
             kept = _kept(context, bundle, night, known, device)
-            folder = Path(scratch)
-            encoded = _prepare(warehouse, bundle, catalogue, kept, folder / "arrays")
-            plan = _plan(settings, session, bundle, folder, date, device)
+            encoded = _prepare(warehouse, bundle, catalogue, kept, Path(scratch) / "arrays")
+            plan = _plan(settings, session, bundle, Path(scratch), date, device)
             scoring = time.monotonic()
             staged = stage(session, warehouse, night, known, catalogue, users, plan, kept)
             scoring = time.monotonic() - scoring

@@ -4,6 +4,7 @@
   give the same name and the same bytes, and are not trained twice.
 - Checkpoints lie beside the versions until training has ended, so that a killed run resumes; the
   curves for TensorBoard stay, in `tensorboard/` under the warehouse.
+- Two runs with the same inputs train once: the lock of the version is held until it is registered.
 """
 
 import json
@@ -15,11 +16,12 @@ from typing import Any
 from jobs.context import Context
 from jobs.settings.model import Settings
 from jobs.versions.trained import training_settings, version_name, write_version
+from jobs.versions.workplace import only_maker, whole_version
 from jobs.warehouse.dataset import Dataset, read_dataset
 from jobs.warehouse.delta import Warehouse
 from models.errors import InputError
 from models.network.processes import run_in_processes
-from models.serving.bundle import MANIFEST, Bundle, open_bundle
+from models.serving.bundle import Bundle, open_bundle
 
 
 def run(context: Context) -> dict[str, Any]:
@@ -29,16 +31,17 @@ def run(context: Context) -> dict[str, Any]:
         dataset = read_dataset(context.warehouse)
         record.inputs |= dataset.versions
         record.rows["interactions"] = len(dataset.interactions)
-        version = version_name(settings, dataset.versions)
+        version = version_name(settings, dataset)
         record.model_version = version
         folder = registry.folder_of(version)
         started = perf_counter()
-        reused = (folder / MANIFEST).exists()
-        bundle = open_bundle(folder) if reused else _train(context, dataset, version, folder)
-        registry.register(bundle)
-        registry.log_metrics(version, bundle.manifest.metrics)
-        if not reused:
-            registry.log_curve(version, bundle.manifest.learning_curve)
+        with only_maker(context.warehouse, version):
+            found = whole_version(registry, folder)
+            reused = found is not None
+            bundle = found or _train(context, dataset, version, folder)
+            _keep_curves(folder)
+            registry.register(bundle)
+            registry.log_metrics(version, bundle.manifest.metrics)
     return {
         "model_version": version,
         "reused": reused,
@@ -49,7 +52,7 @@ def run(context: Context) -> dict[str, Any]:
 
 def _train(context: Context, dataset: Dataset, version: str, folder: Path) -> Bundle:
     settings = context.settings
-    checkpoints = folder.with_name(f"{version}.checkpoints")
+    checkpoints = _checkpoints(folder)
     _refuse_other_settings(settings, checkpoints)
     if settings.processes > 1:
         run_in_processes(
@@ -57,11 +60,21 @@ def _train(context: Context, dataset: Dataset, version: str, folder: Path) -> Bu
         )
     else:
         write_version(settings, dataset, version, folder, checkpoints)
-    curves = folder.parents[1] / "tensorboard" / version
-    shutil.rmtree(curves, ignore_errors=True)
-    shutil.move(checkpoints / "tensorboard", curves)
-    shutil.rmtree(checkpoints)
     return open_bundle(folder)
+
+
+def _checkpoints(folder: Path) -> Path:
+    return folder.with_name(f"{folder.name}.checkpoints")
+
+
+def _keep_curves(folder: Path) -> None:
+    """Move the curves to their place and remove the checkpoints, where an earlier run didn't."""
+    checkpoints = _checkpoints(folder)
+    if (checkpoints / "tensorboard").exists():
+        curves = folder.parents[1] / "tensorboard" / folder.name
+        shutil.rmtree(curves, ignore_errors=True)
+        shutil.move(checkpoints / "tensorboard", curves)
+    shutil.rmtree(checkpoints, ignore_errors=True)
 
 
 def _share(

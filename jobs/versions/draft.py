@@ -17,6 +17,7 @@ from types import TracebackType
 from typing import Self
 
 from jobs.versions.exported import ExportInputs
+from jobs.versions.workplace import partial_folder, put_in_place
 from models.compression.onnx_export import export_encoder, write_towers
 from models.network.encoder import TextEncoder
 from models.network.towers import TwoTowers
@@ -25,6 +26,7 @@ from models.serving.bundle import (
     RANKER,
     Bundle,
     ExportedEncoder,
+    refuse_incomplete,
     save_manifest,
     with_new_files,
 )
@@ -40,13 +42,12 @@ class Draft:
     def __init__(self, inputs: ExportInputs, models_folder: Path) -> None:
         self._inputs = inputs
         self._models_folder = models_folder
-        folder = models_folder / f"{inputs.prefix}.partial"
+        folder = partial_folder(models_folder, inputs.prefix)
         self.bundle = Bundle(folder, inputs.trained.manifest)
 
     def __enter__(self) -> Self:
         """Make the folder, with links to the trained version's files."""
         folder = self.bundle.folder
-        shutil.rmtree(folder, ignore_errors=True)  # of an export that was killed
         shutil.copytree(self._inputs.trained.folder, folder, copy_function=os.link)
         (folder / MANIFEST).unlink()
         return self
@@ -75,8 +76,13 @@ class Draft:
         return self.bundle.encoder
 
     def complete(self, metrics: Mapping[str, float]) -> Path:
-        """Add `metrics` to those of the training, and return the version's own folder."""
+        """Add `metrics` to those of the training, and return the version's own folder.
+
+        The caller holds the lock of the version.
+        """
         manifest = self.bundle.manifest
         complete = replace(manifest, metrics={**manifest.metrics, **metrics})
-        save_manifest(Bundle(self.bundle.folder, complete))
-        return self.bundle.folder.rename(self._models_folder / manifest.version)
+        bundle = Bundle(self.bundle.folder, complete)
+        refuse_incomplete(bundle)
+        save_manifest(bundle)
+        return put_in_place(bundle.folder, self._models_folder / manifest.version)

@@ -37,7 +37,7 @@ class ExportInputs:
     def made_before(self, models_folder: Path) -> Path | None:
         """Return the folder of the version that these inputs made, None where there is none."""
         found = sorted(models_folder.glob(f"{self.prefix}-*/{MANIFEST}"))
-        return found[0].parent if found else None
+        return next((file.parent for file in found if "." not in file.parent.name), None)
 
     def manifest(self, quantisation: str) -> Manifest:
         """Return the manifest of the version with that kind of quantisation."""

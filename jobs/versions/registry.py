@@ -1,7 +1,8 @@
 """The model registry: versions, their metrics, and the `candidate` and `champion` aliases.
 
 - MLflow keeps runs, versions and aliases (SQLite under the warehouse unless a server is set).
-- The folders of the versions stand under the warehouse; the registry names them.
+- The folders of the versions stand under the warehouse; the registry names them, and keeps the
+  hash of each `model.json`, which holds the hashes of all other files.
 
 Trade-off: MLflow is imported when the registry is first asked, since it takes seconds that
 `nightrank --help` need not pay.
@@ -9,6 +10,7 @@ Trade-off: MLflow is imported when the registry is first asked, since it takes s
 
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -17,7 +19,7 @@ from typing import TYPE_CHECKING
 from jobs.versions.metric_names import metric_name, stored_name
 from jobs.warehouse.delta import Warehouse
 from models.errors import InputError
-from models.serving.bundle import Bundle, open_bundle
+from models.serving.bundle import MANIFEST, Bundle, manifest_hash, open_bundle
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -26,7 +28,7 @@ if TYPE_CHECKING:
 MODEL = "nightrank"
 CANDIDATE, CHAMPION = "candidate", "champion"
 CURVE, METRICS_AT_ONCE = "curve/", 500
-_VERSION_TAG = "model_version"
+_VERSION_TAG, _HASH_TAG = "model_version", "manifest_sha256"
 _MISSING = {
     CANDIDATE: "no candidate yet: run `nightrank train` first",
     CHAMPION: "no champion yet: run `nightrank promote` first",
@@ -50,8 +52,14 @@ class Registry:
         self._tracking_uri = tracking_uri
 
     def register(self, bundle: Bundle) -> None:
-        """Record a version with its settings, and make it the candidate; again is the same."""
-        if self._find(bundle.version) is None:
+        """Record a version with its settings, and make it the candidate; again is the same.
+
+        Only who has made the version, or has opened it by `candidate`, may register it.
+        """
+        known, manifest = self._find(bundle.version), manifest_hash(bundle.folder)
+        if known is not None:
+            self._client.set_model_version_tag(MODEL, known.version, _HASH_TAG, manifest)
+        else:
             experiment = self._client.get_experiment_by_name(MODEL)
             identifier = (
                 experiment.experiment_id if experiment else self._client.create_experiment(MODEL)
@@ -59,11 +67,13 @@ class Registry:
             run = self._client.create_run(identifier, run_name=bundle.version)
             for name, value in bundle.manifest.settings.values.items():
                 self._client.log_param(run.info.run_id, name, value)
+            if bundle.manifest.trained_version is None:  # an export has the curve of its training
+                self._log_curve(run.info.run_id, bundle.manifest.learning_curve)
             self._client.create_model_version(
                 MODEL,
                 source=bundle.folder.resolve().as_uri(),
                 run_id=run.info.run_id,
-                tags={_VERSION_TAG: bundle.version},
+                tags={_VERSION_TAG: bundle.version, _HASH_TAG: manifest},
             )
         self.set_alias(CANDIDATE, bundle.version)
 
@@ -73,8 +83,8 @@ class Registry:
         for name, value in metrics.items():
             self._client.log_metric(run, stored_name(name), value)
 
-    def log_curve(self, version: str, curve: Sequence[Mapping[str, float]]) -> None:
-        """Add a learning curve, step by step, to the run of a version."""
+    def _log_curve(self, run: str, curve: Sequence[Mapping[str, float]]) -> None:
+        """Add a learning curve to a run, step by step."""
         from mlflow.entities import Metric
 
         now = int(time.time() * 1000)
@@ -84,7 +94,6 @@ class Registry:
             for name, value in entry.items()
             if name != "step"
         ]
-        run = str(self._existing(version).run_id)
         for start in range(0, len(entries), METRICS_AT_ONCE):
             self._client.log_batch(run, metrics=entries[start : start + METRICS_AT_ONCE])
 
@@ -106,12 +115,30 @@ class Registry:
         return str(self._client.get_model_version(MODEL, number).tags[_VERSION_TAG])
 
     def candidate(self, version: str | None = None) -> Bundle:
-        """Return the named version, or the candidate; InputError where there is none."""
-        return open_bundle(self.folder_of(version or self._required(CANDIDATE)))
+        """Return the named version, or the candidate.
+
+        Raises InputError where there is none, or it isn't the one that was registered.
+        """
+        return self._opened(version or self._required(CANDIDATE))
 
     def champion(self) -> Bundle:
-        """Return the champion; InputError where there is none yet."""
-        return open_bundle(self.folder_of(self._required(CHAMPION)))
+        """Return the champion; InputError as `candidate` raises it."""
+        return self._opened(self._required(CHAMPION))
+
+    def _opened(self, version: str) -> Bundle:
+        bundle = open_bundle(self.folder_of(version))
+        if self.altered(version):
+            raise InputError(
+                f"{bundle.folder / MANIFEST} isn't the one that was registered: restore it, or "
+                "train or export again"
+            )
+        return bundle
+
+    def altered(self, version: str) -> bool:
+        """Return whether a version's `model.json` isn't the one that was registered."""
+        known = self._find(version)
+        said = None if known is None else known.tags.get(_HASH_TAG)  # none before 0.3.0
+        return said not in (None, manifest_hash(self.folder_of(version)))
 
     def versions(self) -> list[str]:
         """Return the names of all versions, the newest first."""
@@ -141,13 +168,17 @@ class Registry:
         from mlflow.exceptions import MlflowException
 
         uri = self._tracking_uri or f"sqlite:///{self._local_store.resolve()}"
-        if not self._tracking_uri:
-            self._local_store.parent.mkdir(parents=True, exist_ok=True)
-        client = MlflowClient(tracking_uri=uri, registry_uri=uri)
-        try:
-            client.get_registered_model(MODEL)
-        except MlflowException:
-            client.create_registered_model(MODEL)
+        # two processes that make the store at once would run its migrations twice
+        with self._warehouse.lock("registry") if self._is_new() else nullcontext():
+            if not self._tracking_uri:
+                self._local_store.parent.mkdir(parents=True, exist_ok=True)
+            client = MlflowClient(tracking_uri=uri, registry_uri=uri)
+            try:
+                client.get_registered_model(MODEL)
+            except MlflowException as error:
+                if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+                    raise
+                client.create_registered_model(MODEL)
         return client
 
     @property

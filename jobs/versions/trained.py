@@ -4,7 +4,8 @@ What `train` and `tune` share: the name that inputs give a version, the data of 
 version's folder.
 """
 
-import shutil
+import hashlib
+import json
 from importlib.metadata import version as library_version
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import numpy as np
 
 from jobs.settings.model import Settings
 from jobs.versions.code import code_hash, folder_hash, identity_hash
+from jobs.versions.workplace import partial_folder, put_in_place
 from jobs.warehouse.dataset import Dataset
 from models.compression.onnx_export import encoder_facts
 from models.data.attributes import AttributeColumns
@@ -22,7 +24,7 @@ from models.network.encoder import TextEncoder
 from models.network.options import EncoderOptions
 from models.network.processes import rank
 from models.objective.task import TrainingTask
-from models.serving.bundle import write_manifest
+from models.serving.bundle import refuse_incomplete, write_manifest
 from models.serving.manifest import Manifest, TrainedWith
 from models.training.finetune import Finetuned, finetune
 from models.training.options import FinetuneOptions
@@ -32,15 +34,35 @@ LANGUAGE_MODELS = ("encoder", "teacher_encoder", "paraphrase_model")
 LIBRARIES = ("nightrank", "torch", "transformers", "optimum", "onnxruntime-gpu", "numpy")
 
 
-def version_name(settings: Settings, table_versions: dict[str, int]) -> str:
-    """Return the name of the version that these inputs make."""
+def version_name(settings: Settings, dataset: Dataset) -> str:
+    """Return the name of the version that these inputs make.
+
+    It holds what is in the tables beside their versions: a table that was deleted and made anew
+    counts its versions from 0 again.
+    """
     identity = {
         "settings": training_settings(settings),
-        "tables": table_versions,
+        "tables": dataset.versions,
+        "contents": contents_hash(dataset),
         "code": code_hash(),
         "language models": language_model_hashes(settings),
     }
     return identity_hash(identity)[:12]
+
+
+def contents_hash(dataset: Dataset) -> str:
+    """Return the SHA-256 of all that a training reads of the tables."""
+    catalogue, found = dataset.catalogue, hashlib.sha256()
+    texts = (
+        *(catalogue.item_ids, catalogue.titles, catalogue.texts, catalogue.attributes),
+        *(dataset.user_ids, dataset.profiles, dataset.user_attributes),
+    )
+    for column in texts:
+        found.update(json.dumps(column, sort_keys=True).encode())
+    events = dataset.interactions
+    for array in (catalogue.available, events.user, events.item, events.value, events.time):
+        found.update(np.ascontiguousarray(array).tobytes())
+    return found.hexdigest()
 
 
 def language_model_hashes(settings: Settings) -> dict[str, str]:
@@ -62,7 +84,10 @@ def training_settings(settings: Settings) -> dict[str, Any]:
 def write_version(
     settings: Settings, dataset: Dataset, version: str, folder: Path, checkpoints: Path
 ) -> None:
-    """Fine-tune and write the version's folder, which appears whole or not at all."""
+    """Fine-tune and write the version's folder, which appears whole or not at all.
+
+    The caller holds the lock of the version.
+    """
     encoder = start_encoder(settings.encoder, settings.max_tokens)
     columns = AttributeColumns.fit(dataset.catalogue.attributes)
     task = training_task(settings, dataset, columns)
@@ -70,11 +95,11 @@ def write_version(
     result = finetune(encoder, task, options, checkpoints)
     if rank() > 0:
         return
-    partial = folder.with_name(f"{version}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
+    partial = partial_folder(folder.parent, version)
     save_weights(result, task, columns, partial)
-    write_manifest(partial, _manifest(settings, dataset, version, result, encoder))
-    partial.rename(folder)
+    manifest = _manifest(settings, dataset, version, result, encoder)
+    refuse_incomplete(write_manifest(partial, manifest))
+    put_in_place(partial, folder)
 
 
 def _manifest(

@@ -36,6 +36,16 @@ _ODD = re.compile(r"[%\[\]\\|^?*{}\x00-\x1f\x7f]")
 CHANGE_FEED = "delta.enableChangeDataFeed"
 
 
+@contextmanager
+def naming(name: str) -> Iterator[None]:
+    """Note the name of the table on what its libraries throw, which seldom tell it."""
+    try:
+        yield
+    except BaseException as error:  # a panic in Rust is no Exception
+        error.add_note(f"table `{name}`")
+        raise
+
+
 class Warehouse:
     """The Delta tables under `root`: a folder (made when first written) or an object store's URI.
 
@@ -65,8 +75,15 @@ class Warehouse:
         return f"{self.root}/{name}"
 
     def exists(self, name: str) -> bool:
-        """Return whether the table `name` has been made."""
-        return DeltaTable.is_deltatable(self.path(name))
+        """Return whether the table `name` has been made; InputError for data without a log."""
+        if DeltaTable.is_deltatable(self.path(name)):
+            return True
+        if not self.remote and next(Path(self.path(name)).rglob("*.parquet"), None) is not None:
+            raise InputError(
+                f"table `{name}` at {self.path(name)} has data but no log that can be read: "
+                "restore its folder _delta_log, or move the table's folder away"
+            )
+        return False
 
     def tables(self) -> list[str]:
         """Return the names of the tables that have been made; InputError where there is none."""
@@ -82,8 +99,11 @@ class Warehouse:
         """
         if not self.exists(name):
             return set()
-        partitions = DeltaTable(self.path(name)).partitions()
-        return {dt.date.fromisoformat(partition["run_date"]) for partition in partitions}
+        return {dt.date.fromisoformat(date) for date in self.partitions(name, "run_date")}
+
+    def partitions(self, name: str, column: str) -> set[str]:
+        """Return the values of the partition `column` in the table `name`, from its log alone."""
+        return {str(found[column]) for found in self._load(name, None).partitions()}
 
     def version(self, name: str) -> int:
         """Return the newest version of the table `name`; InputError when it is absent."""
@@ -94,7 +114,8 @@ class Warehouse:
         table = self._open(name, version)
         declared = TABLES[name]
         schema = declared.arrow_schema if missing_columns(table, declared) else None
-        return table.to_pyarrow_dataset(schema=schema)
+        with naming(name):
+            return table.to_pyarrow_dataset(schema=schema)
 
     def read(
         self, name: str, version: int | None = None, columns: list[str] | None = None
@@ -105,7 +126,8 @@ class Warehouse:
         """
         declared = TABLES[name]
         names = declared.column_names if columns is None else columns
-        table = self.dataset(name, version).to_table(columns=names)
+        with naming(name):
+            table = self.dataset(name, version).to_table(columns=names)
         return table.cast(pa.schema([declared.arrow_schema.field(column) for column in names]))
 
     def changed(self, name: str, since: int, until: int, column: str) -> set[str] | None:
@@ -238,8 +260,12 @@ class Warehouse:
 
     def _load(self, name: str, version: int | None) -> DeltaTable:
         try:
-            return DeltaTable(self.path(name), version=version)
+            with naming(name):
+                return DeltaTable(self.path(name), version=version)
         except DeltaError as error:
+            if version is None:
+                raise
             raise InputError(
-                f"table `{name}` under {self.root} has no version {version}: {error}"
+                f"table `{name}` under {self.root} has no version {version}: "
+                f"{next(iter(str(error).splitlines()), '')}"
             ) from error

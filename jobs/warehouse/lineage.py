@@ -23,7 +23,8 @@ import pyarrow.dataset as ds
 from deltalake import CommitProperties, DeltaTable, Transaction, write_deltalake
 from deltalake.exceptions import CommitFailedError
 
-from jobs.warehouse.delta import Warehouse
+from jobs.credentials import without_credentials
+from jobs.warehouse.delta import Warehouse, naming
 from jobs.warehouse.tables import RUNS, TABLES
 
 LOGGER = logging.getLogger(__name__)
@@ -78,12 +79,12 @@ def succeeded_before(warehouse: Warehouse, run_id: str | None) -> bool:
 
 
 def _record_failure(warehouse: Warehouse, run: Run, seconds: float, error: BaseException) -> None:
-    message = " ".join(f"{type(error).__name__}: {error}".split())
+    message = without_credentials(" ".join(f"{type(error).__name__}: {error}".split()))
     try:
         if warehouse.exists(RUNS):
             _append(warehouse, run, seconds, FAILED, message)
-    except Exception:
-        LOGGER.exception("the failed run of %s could not be recorded", run.step)
+    except Exception as second:  # noqa: BLE001  (whatever it is, the step's own error counts)
+        LOGGER.warning("the failed run of %s could not be recorded: %s", run.step, second)
 
 
 def _append(
@@ -94,7 +95,7 @@ def _append(
     On an object store, which has no lock, another process may take that number first: then the
     next one is tried.
     """
-    with warehouse.lock(RUNS):
+    with warehouse.lock(RUNS), naming(RUNS):
         warehouse.create(RUNS)
         for tries_left in reversed(range(_TRIES)):
             table = DeltaTable(warehouse.path(RUNS))

@@ -2,8 +2,9 @@
 
 - `write_manifest` hashes what lies in the folder and writes `model.json` last, atomically:
   a folder without it is no version.
-- `open_bundle` refuses a folder whose files differ from their hashes, and ONNX files that point
-  outside themselves or carry operators of other domains than ONNX Runtime's own.
+- `open_bundle` refuses a folder whose files differ from their hashes, a version that lacks a file
+  which its step writes, and ONNX files that point outside themselves or carry operators of other
+  domains than ONNX Runtime's own.
 
 Trade-off: opening reads every byte once; a version of 100 MB costs a tenth of a second, and
 nothing that was tampered with or half-copied is ever run.
@@ -36,6 +37,15 @@ INTEREST = "interest.safetensors"
 TEXTS = "training/texts.json"
 PRETRAINED_VECTORS = "training/pretrained_vectors.npy"
 FINE_TUNED_VECTORS = "training/fine_tuned_vectors.npy"
+
+_BY_TRAINING = (
+    *("training/encoder.safetensors", "training/towers.safetensors"),
+    *(TEXTS, PRETRAINED_VECTORS, FINE_TUNED_VECTORS, ATTRIBUTES, ATTRIBUTE_FACTORS, INTEREST),
+)
+_BY_EXPORT = (
+    *(ENCODER, TOKENIZER, ITEM_TOWER, USER_TOWER, RANKER, ITEM_FACTORS, HISTORY_FACTORS),
+    *(ATTRIBUTES, ATTRIBUTE_FACTORS, INTEREST),
+)
 
 _KNOWN_DOMAINS = {"", "ai.onnx", "ai.onnx.ml", "com.microsoft"}
 
@@ -124,6 +134,26 @@ def save_manifest(bundle: Bundle) -> None:
     partial.replace(bundle.folder / MANIFEST)
 
 
+def refuse_incomplete(bundle: Bundle) -> None:
+    """Raise InputError where the version lacks a file that the step which made it writes.
+
+    Versions of 0.1.0 don't say which step that was, and are let through.
+    """
+    manifest = bundle.manifest
+    made = _BY_EXPORT if manifest.trained_version else _BY_TRAINING if manifest.code else ()
+    missing = [name for name in made if name not in manifest.files]
+    if missing:
+        raise InputError(
+            f"model version {bundle.version} in {bundle.folder} is incomplete, it lacks "
+            f"{missing[0]}: train or export it again"
+        )
+
+
+def manifest_hash(folder: Path) -> str:
+    """Return the SHA-256 of the version's `model.json`, which holds those of all its files."""
+    return _sha256(folder / MANIFEST)
+
+
 def read_manifest(folder: Path) -> Manifest:
     """Return what the version in `folder` says of itself, without a look at its files.
 
@@ -144,10 +174,11 @@ def open_bundle(folder: Path) -> Bundle:
 
     Raises InputError that names the file which is missing, changed or unsafe.
     """
-    manifest = read_manifest(folder)
-    for name, facts in manifest.files.items():
+    bundle = Bundle(folder, read_manifest(folder))
+    refuse_incomplete(bundle)
+    for name, facts in bundle.manifest.files.items():
         _verify(folder, name, facts.sha256)
-    return Bundle(folder, manifest)
+    return bundle
 
 
 def _verify(folder: Path, name: str, expected: str) -> None:

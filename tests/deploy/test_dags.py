@@ -34,6 +34,8 @@ HOSTILE = """$(touch pwned) `touch pwned` "; touch pwned; ' {{ 7 * 7 }} \u00e9\U
 FAILURES = [
     "Bash command failed. The command returned a non-zero exit code 2.",
     "Bash command failed. The command returned a non-zero exit code 1.",
+    "Bash command failed. The command returned a non-zero exit code 3.",
+    "Bash command failed. The command returned a non-zero exit code 137.",
     "Cannot execute: spark-submit --master local[2]. Error code is: 2. Last output: x",
     "Cannot execute: spark-submit --master local[2]. Error code is: 1. Last output: x",
 ]
@@ -168,7 +170,7 @@ def test_every_task_ends_and_only_input_errors_are_final(found: dict[str, Any]) 
         for task in dag["tasks"].values():
             assert 0 < task["timeout"] <= 12 * 3600
             assert task["retries"] == 2
-            assert task["decisions"] == ["fail", "default", "fail", "default"]
+            assert task["decisions"] == ["fail", "fail", "default", "default", "fail", "default"]
 
 
 def test_a_form_is_empty_at_first(found: dict[str, Any]) -> None:

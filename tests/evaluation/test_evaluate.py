@@ -14,7 +14,6 @@ from toy_version import WIDTH, champion
 from jobs.context import Context
 from jobs.settings.model import Settings
 from jobs.steps import evaluate
-from jobs.versions.registry import CANDIDATE
 from jobs.warehouse.dataset import read_dataset
 from jobs.warehouse.delta import Warehouse
 from jobs.warehouse.tables import RUNS
@@ -38,8 +37,8 @@ def settings(movielens: Settings, tmp_path: Path) -> Settings:
     (bundle.folder / TEXTS).write_text(json.dumps(texts), "utf-8")
     for name in (PRETRAINED_VECTORS, FINE_TUNED_VECTORS):
         np.save(bundle.folder / name, vectors)
-    write_manifest(bundle.folder, replace(bundle.manifest, tables=dataset.versions))
-    Context.of(ours).registry.set_alias(CANDIDATE, bundle.version)
+    again = write_manifest(bundle.folder, replace(bundle.manifest, tables=dataset.versions))
+    Context.of(ours).registry.register(again)
     return ours
 
 
@@ -120,11 +119,11 @@ def test_the_report_of_all_splits_asks_the_siblings_of_each_seed(
             settings=TrainedWith({"positive_threshold": threshold, "seed": seed, "factors": 16}),
             export_settings={"keep_layers": 2, "seed": seed},
         )
-        write_manifest(other.folder, manifest)
+        Context.of(settings).registry.register(write_manifest(other.folder, manifest))
     own = TrainedWith({**ours.manifest.settings.values, "seed": 0})
     shrunk = {"keep_layers": 2, "seed": 0}
-    write_manifest(ours.folder, replace(ours.manifest, settings=own, export_settings=shrunk))
-    Context.of(settings).registry.set_alias(CANDIDATE, ours.version)
+    again = replace(ours.manifest, settings=own, export_settings=shrunk)
+    Context.of(settings).registry.register(write_manifest(ours.folder, again))
     splits = evaluate.run(Context.of(settings), "all")["splits"]
     assert splits["warm"]["versions"] == ["toy-0", "toy-2"]
     assert splits["cold_item"]["versions"] == ["toy-1"]

@@ -7,16 +7,27 @@ import time
 from pathlib import Path
 
 import pytest
+import toy_version
 from deltalake import DeltaTable
-from staging import NIGHT, RIGHT, ingested, publish_night, stage, vacuum, visible
+from staging import NIGHT, RIGHT, add, ingested, publish_night, stage, vacuum, visible
+from version_store import give_store
 
 from jobs.context import Context
 from jobs.nights.staged import staged_nights
 from jobs.settings.model import Settings
 from jobs.steps import maintain, publish, rollback
+from jobs.versions.registry import CHAMPION
 from jobs.warehouse.delta import Warehouse
-from jobs.warehouse.tables import INTERACTIONS, RECOMMENDATIONS, RECOMMENDATIONS_STAGED, RUNS, USERS
+from jobs.warehouse.tables import (
+    INTERACTIONS,
+    RECOMMENDATIONS,
+    RECOMMENDATIONS_STAGED,
+    RUNS,
+    TEXT_VECTORS,
+    USERS,
+)
 from models.errors import InputError
+from models.serving.bundle import write_manifest
 
 DAY = 86_400
 NIGHTS = [NIGHT + dt.timedelta(days=days) for days in (0, 1, 30, 31)]
@@ -106,7 +117,8 @@ def test_small_files_are_joined_and_changes_are_told_as_before(settings: Setting
     warehouse.append(INTERACTIONS, seen)
     version, runs = warehouse.version(INTERACTIONS), warehouse.read(RUNS).num_rows
     result = maintain.run(Context.of(settings))
-    assert result["tables"][INTERACTIONS] == {"nights": 0, "joined": 2, "into": 1, "deleted": 0}
+    done = {"nights": 0, "versions": 0, "joined": 2, "into": 1, "deleted": 0}
+    assert result["tables"][INTERACTIONS] == done
     assert len(DeltaTable(warehouse.path(RUNS)).file_uris()) == 2  # the others', and its own
     assert warehouse.read(RUNS).num_rows == runs + 1
     now = warehouse.version(INTERACTIONS)
@@ -118,7 +130,7 @@ def test_a_second_run_finds_nothing_to_do(settings: Settings) -> None:
     maintain.run(keeping(settings, 3))
     again = maintain.run(keeping(settings, 3))["tables"]
     del again[RUNS]  # which has one row more
-    assert {tuple(one.values()) for one in again.values()} == {(0, 0, 0, 0)}
+    assert {tuple(one.values()) for one in again.values()} == {(0,) * 5}
 
 
 def test_files_are_deleted_when_no_kept_version_has_them(settings: Settings) -> None:
@@ -167,3 +179,18 @@ def test_no_warehouse_is_refused_and_none_is_made(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"no tables under .*nowhere: run `nightrank ingest"):
         maintain.run(Context.of(Settings(warehouse=str(tmp_path / "nowhere"))))
     assert not (tmp_path / "nowhere").exists()
+
+
+def test_vectors_of_versions_that_are_no_longer_used_go(settings: Settings) -> None:
+    give_store(settings)
+    registry, warehouse = Context.of(settings).registry, Warehouse(settings.warehouse)
+    for version in ("old", "chosen", "newest"):
+        folder = registry.folder_of(version)
+        folder.mkdir(parents=True)
+        registry.register(write_manifest(folder, toy_version.manifest(version, ["a"])))
+        rows = {"text_sha256": ["1", "2"], "model_version": [version] * 2, "vector": [[1.0]] * 2}
+        add(warehouse, TEXT_VECTORS, rows)
+    registry.set_alias(CHAMPION, "chosen")
+    assert maintain.run(Context.of(settings))["tables"][TEXT_VECTORS]["versions"] == 1
+    left = warehouse.read(TEXT_VECTORS)["model_version"].to_pylist()
+    assert sorted(left) == ["chosen"] * 2 + ["newest"] * 2

@@ -227,7 +227,7 @@ def test_a_vector_that_is_no_number_is_refused_by_name(champion: Settings, tmp_p
     factors = np.array(bundle.array(HISTORY_FACTORS))
     factors[:] = np.nan
     np.save(bundle.folder / HISTORY_FACTORS, factors)
-    write_manifest(bundle.folder, bundle.manifest)
+    Context.of(settings).registry.register(write_manifest(bundle.folder, bundle.manifest))
     before = Warehouse(settings.warehouse).version(RECOMMENDATIONS_STAGED)
     with pytest.raises(InputError, match=r"user_factors, row \d+, id '.*': holds NaN or infinity"):
         score.run(Context.of(settings), NIGHT)

@@ -110,3 +110,13 @@ def test_a_fresh_session_is_quiet_and_needs_no_network(tmp_path: Path) -> None:
     heard = [line for line in done.stderr.splitlines() if "incubator modules" not in line]
     assert heard == []
     assert sorted(path.name for path in tmp_path.iterdir()) == ["table"]
+
+
+@pytest.mark.parametrize("memory", ["1m", "511m", "99999g"])
+def test_memory_that_cannot_be_is_refused_by_name(memory: str) -> None:
+    with pytest.raises(InputError, match=f"setting `spark_memory`: {memory}, but Spark needs"):
+        module._local_options(Settings(spark_memory=memory))
+
+
+def test_memory_that_can_be_is_handed_on() -> None:
+    assert module._local_options(Settings(spark_memory="512m"))["spark.driver.memory"] == "512m"

@@ -17,7 +17,7 @@ README = PROJECT / "README.md"
 PAGES = sorted([*PROJECT.glob("*.md"), *PROJECT.glob("docs/**/*.md")])
 VERBS = {
     *("ingest", "train", "export", "evaluate", "promote", "score", "publish", "rollback"),
-    *("diff", "maintain", "tune", "active-learning", "sql", "models", "show-config"),
+    *("diff", "maintain", "tune", "active-learning", "sql", "models", "show-config", "doctor"),
 }
 
 
@@ -102,6 +102,14 @@ def test_show_config_says_where_a_value_came_from(
     assert shown["seed"] == {"value": 3, "origin": "environment"}
     assert shown["warehouse"] == {"value": "elsewhere", "origin": "flag"}
     assert shown["epochs"]["origin"] == "default"
+
+
+def test_show_config_hides_credentials(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("NIGHTRANK_MLFLOW_TRACKING_URI", "postgresql://me:p@ss@db:5432/mlflow")
+        main(["show-config", "--json"])
+    shown = json.loads(capsys.readouterr().out)["mlflow_tracking_uri"]
+    assert shown == {"value": "postgresql://***@db:5432/mlflow", "origin": "environment"}
 
 
 def test_readme_shows_the_whole_pipeline() -> None:

@@ -1,6 +1,7 @@
 """Names of metrics come back from MLflow as they went in."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -46,8 +47,9 @@ def test_metrics_come_back_from_mlflow(tmp_path: Path) -> None:
     registry = Registry(Warehouse(str(tmp_path)))
     folder = registry.folder_of("v1")
     folder.mkdir(parents=True)
-    registry.register(write_manifest(folder, toy_version.manifest("v1", [])))
+    curve = [{"step": 1, "eval_ndcg@10": 0.125}]
+    described = replace(toy_version.manifest("v1", []), learning_curve=curve)
+    registry.register(write_manifest(folder, described))
     metrics = {"ndcg@10": 0.25, "diverged_at_step": 3.0, "seen_at_10": 1.0, "half/é": 0.5}
     registry.log_metrics("v1", metrics)
-    registry.log_curve("v1", [{"step": 1, "eval_ndcg@10": 0.125}])
     assert registry.metrics_of("v1") == metrics

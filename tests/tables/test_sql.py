@@ -116,3 +116,26 @@ def test_spark_answers_as_duckdb_does(settings: Settings, spark: SparkSession, q
         spark.sql(query).columns == sql.run(Context.of(settings), query)["columns"]
         or "count" in query
     )
+
+
+@pytest.mark.parametrize(
+    ("limit", "query", "message"),
+    [
+        ({"sql_rows": 2}, "SELECT * FROM range(3)", "more than 2 rows, setting `sql_rows`"),
+        (
+            {"sql_seconds": 0.2},
+            "SELECT count(*) FROM range(100000000) a, range(100000000) b WHERE a.range > b.range",
+            "stopped after 0.2 s, setting `sql_seconds`",
+        ),
+        (
+            {"sql_memory_mb": 64},
+            "SELECT max(len(l)) FROM (SELECT list(range) AS l FROM range(50000000))",
+            "needs more than 64 MB, setting `sql_memory_mb`",
+        ),
+    ],
+)
+def test_a_query_that_asks_for_too_much_is_stopped(
+    settings: Settings, limit: dict[str, float], query: str, message: str
+) -> None:
+    with pytest.raises(InputError, match=message):
+        sql.run(Context.of(settings.model_copy(update=limit)), query)

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from zipfile import ZipFile
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -14,14 +15,28 @@ from hypothesis import strategies as st
 from jobs.settings.model import Settings
 from jobs.versions import trained
 from jobs.versions.code import MAKERS, code_hash, folder_hash, hash_of_packages
+from jobs.warehouse.dataset import Dataset
+from models.data.interactions import Catalogue, Interactions
 
 PROJECT = Path(__file__).parents[2]
 ASK = "from jobs.versions.code import code_hash; print(code_hash())"
 # what the makers import and a version doesn't depend on: where things lie, what is told of them,
 # and settings, whose values stand in the name themselves
 AROUND = {"context", "reports", "settings", "spark"}
-AROUND_MODULES = {"jobs.versions.registry", "jobs.warehouse.lineage", "jobs.warehouse.delta",
-                  "jobs.warehouse.tables"}  # fmt: skip
+AROUND_MODULES = {"jobs.versions.registry", "jobs.versions.workplace", "jobs.warehouse.lineage",
+                  "jobs.warehouse.delta", "jobs.warehouse.tables"}  # fmt: skip
+
+
+def dataset(title: str = "A", value: float = 5.0, version: int = 1) -> Dataset:
+    one = np.zeros(1, dtype=np.int64)
+    return Dataset(
+        catalogue=Catalogue(("a",), (title,), ("",), ({},), np.ones(1, dtype=np.bool_)),
+        interactions=Interactions(one, one, np.array([value]), np.array([9.0]), 1, 1),
+        user_ids=("u",),
+        profiles=("",),
+        user_attributes=({},),
+        versions={"interactions": version},
+    )
 
 
 @pytest.fixture
@@ -41,15 +56,22 @@ def test_a_copy_elsewhere_has_the_same_hash(copy: Path) -> None:
 
 
 def test_a_changed_constant_gives_another_name(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    tables = {"interactions": 1}
-    before = trained.version_name(Settings(), tables)
-    assert trained.version_name(Settings(), tables) == before
+    data = dataset()
+    before = trained.version_name(Settings(), data)
+    assert trained.version_name(Settings(), data) == before
     ease = copy / "models" / "factors" / "ease.py"
     text = ease.read_text("utf-8")
     assert "penalty: float = 200.0\n" in text
     ease.write_text(text.replace("penalty: float = 200.0\n", "penalty: float = 999.0\n"), "utf-8")
     monkeypatch.setattr(trained, "code_hash", lambda: hash_in(copy))
-    assert trained.version_name(Settings(), tables) != before
+    assert trained.version_name(Settings(), data) != before
+
+
+def test_other_contents_under_the_same_version_numbers_give_another_name() -> None:
+    before = trained.version_name(Settings(), dataset())
+    assert trained.version_name(Settings(), dataset()) == before
+    for other in (dataset(title="B"), dataset(value=4.0), dataset(version=2)):
+        assert trained.version_name(Settings(), other) != before
 
 
 @pytest.mark.parametrize(
@@ -143,7 +165,7 @@ def test_a_folders_hash_is_of_names_and_contents(
 def test_a_language_model_that_changes_in_its_folder_gives_another_name(tmp_path: Path) -> None:
     (tmp_path / "weights").write_bytes(b"1")
     settings = Settings(encoder=str(tmp_path))
-    before = trained.version_name(settings, {})
-    assert trained.version_name(settings, {}) == before
+    before = trained.version_name(settings, dataset())
+    assert trained.version_name(settings, dataset()) == before
     (tmp_path / "weights").write_bytes(b"2")
-    assert trained.version_name(settings, {}) != before
+    assert trained.version_name(settings, dataset()) != before

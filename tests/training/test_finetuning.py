@@ -277,7 +277,7 @@ def test_what_cannot_be_is_refused_by_name(
 
 def test_checkpoints_of_other_settings_are_refused(movielens: Settings, tiny_encoder: str) -> None:
     settings = movielens.model_copy(update=QUICK | {"encoder": tiny_encoder})
-    version = train.version_name(settings, read_dataset(Warehouse(settings.warehouse)).versions)
+    version = train.version_name(settings, read_dataset(Warehouse(settings.warehouse)))
     folder = Path(settings.warehouse, "models", f"{version}.checkpoints")
     folder.mkdir(parents=True)
     other = train.training_settings(settings) | {"epochs": 9}

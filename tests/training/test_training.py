@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -113,6 +114,52 @@ def test_a_killed_training_resumes(trained: Settings, tmp_path: Path) -> None:
     again = candidate(other)
     for name in (FINE_TUNED_VECTORS, "training/towers.safetensors"):
         assert again.manifest.files[name] == first.manifest.files[name]
+
+
+def test_a_training_killed_before_its_clean_up_is_tidied_by_the_next(
+    trained: Settings, tmp_path: Path
+) -> None:
+    version = trained_bundle(trained).version
+    curves = Path(trained.warehouse, "tensorboard", version)
+    checkpoints = Path(trained.warehouse, "models", f"{version}.checkpoints")
+    (checkpoints / "checkpoint-3").mkdir(parents=True)
+    shutil.move(curves, checkpoints / "tensorboard")
+    assert train.run(Context.of(trained))["reused"]
+    assert list(curves.iterdir())
+    assert not checkpoints.exists()
+
+
+def test_a_damaged_version_is_trained_again_and_put_aside(
+    movielens: Settings, tiny_encoder: str
+) -> None:
+    settings = movielens.model_copy(update=QUICK | {"encoder": tiny_encoder, "epochs": 1})
+    first = train.run(Context.of(settings))
+    folder = Path(settings.warehouse, "models", first["model_version"])
+    (folder / "training" / "texts.json").unlink()
+    again = train.run(Context.of(settings))
+    assert (again["model_version"], again["reused"]) == (first["model_version"], False)
+    text = json.loads((folder / "model.json").read_text("utf-8"))
+    del text["files"]["training/towers.safetensors"]
+    (folder / "model.json").write_text(json.dumps(text), "utf-8")
+    with pytest.raises(InputError, match=r"is incomplete, it lacks training/towers\.safetensors"):
+        Context.of(settings).registry.candidate()
+    assert not train.run(Context.of(settings))["reused"]
+    assert len(list(folder.parent.glob("*.damaged"))) == 2
+    assert train.run(Context.of(settings))["reused"]
+
+
+def test_two_trainings_of_the_same_inputs_make_one_version(
+    movielens: Settings, tiny_encoder: str
+) -> None:
+    settings = movielens.model_copy(update=QUICK | {"encoder": tiny_encoder, "epochs": 1})
+    with ThreadPoolExecutor(2) as pool:
+        results = list(pool.map(lambda _: train.run(Context.of(settings)), range(2)))
+    assert sorted(result["reused"] for result in results) == [False, True]
+    [version] = {result["model_version"] for result in results}
+    models = Path(movielens.warehouse, "models")
+    assert [one.name for one in models.iterdir() if one.is_dir()] == [version]
+    assert candidate(movielens).version == version
+    assert Context.of(movielens).registry.versions() == [version]
 
 
 def dying_after(calls: int):  # noqa: ANN201
@@ -259,7 +306,8 @@ def test_promotion_asks_for_an_evaluation_and_then_keeps_the_better(exported: Se
     version = candidate(exported).version
     with pytest.raises(InputError, match=f"version {version} has not been evaluated"):
         promote.run(Context.of(exported))
-    Context.of(exported).registry.log_metrics(version, {promote.GATE_METRIC: 0.2})
+    floor = {"nights_best_baseline_ndcg@10": 0.18, "nights_gain_high": 0.03}
+    Context.of(exported).registry.log_metrics(version, {promote.GATE_METRIC: 0.2} | floor)
     assert promote.run(Context.of(exported)) == {
         "champion": version,
         "before": None,
@@ -269,7 +317,7 @@ def test_promotion_asks_for_an_evaluation_and_then_keeps_the_better(exported: Se
     }
     worse = toy_champion(exported, ["1"], seed=7)
     Context.of(exported).registry.set_alias(CHAMPION, version)
-    Context.of(exported).registry.log_metrics(worse.version, {promote.GATE_METRIC: 0.19})
+    Context.of(exported).registry.log_metrics(worse.version, {promote.GATE_METRIC: 0.19} | floor)
     with pytest.raises(InputError, match="the champion stays"):
         promote.run(Context.of(exported), worse.version)
     assert Context.of(exported).registry.version_of(CHAMPION) == version

@@ -1,0 +1,138 @@
+"""What the platform throws becomes one line, an exit code and a file with the traceback."""
+
+import datetime as dt
+import errno
+import re
+import shutil
+import sqlite3
+from pathlib import Path
+
+import damages
+import pytest
+from py4j.protocol import Py4JNetworkError
+from staging import NIGHT, RIGHT, ingested, publish_night, stage
+
+from jobs.cli import main
+from jobs.failures import LOGS, VerbError, explain, explained
+from jobs.warehouse.delta import Warehouse
+from models.errors import InputError
+
+SECOND = NIGHT + dt.timedelta(days=1)
+VERBS: dict[str, list[str]] = {
+    "sql": ["sql", "SELECT sum(score) FROM recommendations"],
+    "rollback": ["rollback"],
+    "publish": ["publish", "--run-date", str(SECOND)],
+    "diff": ["diff", str(NIGHT), str(SECOND)],
+    "maintain": ["maintain"],
+}
+DAMAGED = [
+    ("recommendations", damages.cut_data),
+    ("recommendations", damages.garble_log),
+    ("recommendations", damages.lose_log),
+    ("recommendations_staged", damages.lose_data),
+    ("items", damages.turn_bits),
+    ("recommendations_staged", damages.lose_log_entry),
+    ("users", damages.garble_log),
+    ("runs", damages.cut_data),
+    ("runs", damages.lose_log),
+]
+
+
+@pytest.fixture(scope="module")
+def published(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A warehouse with two published nights."""
+    settings = ingested(tmp_path_factory.mktemp("published"))
+    for night in (NIGHT, SECOND):
+        publish_night(settings, RIGHT, night)
+    stage(Warehouse(settings.warehouse), RIGHT, SECOND)
+    return Path(settings.warehouse)
+
+
+def ended(arguments: list[str]) -> int:
+    try:
+        main(arguments)
+    except SystemExit as stop:
+        return int(stop.code or 0)
+    return 0
+
+
+@pytest.mark.parametrize(
+    ("table", "damage"), DAMAGED, ids=[f"{table}-{d.__name__}" for table, d in DAMAGED]
+)
+def test_a_damaged_table_is_one_line_that_names_it(
+    published: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    table: str,
+    damage: damages.Damage,
+) -> None:
+    warehouse = tmp_path / "warehouse"
+    shutil.copytree(published, warehouse)
+    damage(warehouse / table)
+    codes = {}
+    for verb, arguments in VERBS.items():
+        codes[verb] = ended([*arguments, "--warehouse", str(warehouse)])
+        told = capsys.readouterr().err
+        assert "Traceback" not in told
+        lines = [line for line in told.splitlines() if line.startswith("nightrank: ")]
+        if codes[verb]:
+            assert codes[verb] == 2
+            assert len(lines) == 1
+            assert f"`{table}`" in lines[0]
+            log = re.search(r"traceback: (\S+)\)", lines[0])
+            assert log is None or "Traceback" in Path(log[1]).read_text("utf-8")
+    assert 2 in codes.values()
+    if table not in ("recommendations", "runs"):
+        assert codes["rollback"] == 0  # the way out needs nothing else
+    else:
+        assert codes["sql"] == 2
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "words"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device", "/w/items"), 3, "disk is full"),
+        (OSError("Unable to copy data to file: File too large (os error 27)"), 3, "disk is full"),
+        (OSError(errno.EMFILE, "Too many open files", "/w/items"), 3, "ulimit"),
+        (OSError(errno.EROFS, "Read-only file system", "/w/items"), 3, "read-only"),
+        (PermissionError(errno.EACCES, "Permission denied", "/w/items"), 3, "/w/items"),
+        (OSError(errno.ELOOP, "Too many levels of symbolic links", "/w/a"), 2, "/w/a"),
+        (MemoryError(), 3, "memory wasn't enough"),
+        (OSError("Generic S3 error: error sending request for url (http://x/)"), 3, "reached"),
+        (Py4JNetworkError("Answer from Java side is empty"), 3, "Java process is gone"),
+        (Exception("Could not parse Master URL: 'there'"), 2, "setting `spark_master`"),
+        (RuntimeError("Java gateway process exited before sending its port"), 3, "JAVA_HOME"),
+        (sqlite3.DatabaseError("file is not a database"), 2, "models/mlflow.db"),
+        (sqlite3.OperationalError("database is locked"), 3, "busy"),
+        (KeyError("colour"), 1, "unexpected KeyError: 'colour': a defect"),
+        (RuntimeError("sqlite at postgresql://me:pa@ss@db/x is locked"), 1, "://***@db/x"),
+    ],
+)
+def test_each_kind_has_its_code_and_says_what_to_do(
+    error: Exception, code: int, words: str
+) -> None:
+    line, found = explain(error)
+    assert (found, "\n" in line, words in line) == (code, False, True), line
+
+
+def test_the_traceback_is_kept_without_credentials(tmp_path: Path) -> None:
+    address = "https://me:hidden@server/?token=t0k&x=1"
+    with pytest.raises(VerbError) as failure, explained("score", str(tmp_path)):
+        raise RuntimeError(f"no answer from {address}")
+    [log] = (tmp_path / LOGS).iterdir()
+    assert str(log) in str(failure.value)
+    for text in (str(failure.value), log.read_text("utf-8")):
+        assert "https://***@server/?token=***&x=1" in text
+        assert "hidden" not in text
+
+
+def test_bad_input_passes_as_it_is(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="as said"), explained("score", str(tmp_path)):
+        raise InputError("as said")
+    assert not (tmp_path / LOGS).exists()
+
+
+def test_a_warehouse_that_is_not_there_is_not_made_for_a_log(tmp_path: Path) -> None:
+    with pytest.raises(VerbError), explained("score", str(tmp_path / "typo")):
+        raise RuntimeError("odd")
+    assert not (tmp_path / "typo").exists()
