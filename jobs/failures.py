@@ -4,8 +4,8 @@
   registry's file); trying again would end the same. The steps' own InputErrors are of this kind.
 - Exit code 3: the platform failed (disk, memory, Java, network, store), and trying again may help.
 - Exit code 1: none of these, so a defect of nightrank.
-- The traceback goes to `logs/` of a local warehouse, else to the folder of temporary files. The
-  line names the file. Credentials are hidden in both.
+- The traceback goes to `logs/` of a local warehouse, else to the folder of temporary files; the
+  newest hundred are kept. The line names the file. Credentials are hidden in both.
 
 Trade-off: what deltalake, DuckDB, Spark and SQLite throw is told apart by its words, since their
 types don't say whether a disk is full or a file is damaged.
@@ -27,7 +27,7 @@ from models.errors import InputError
 
 DEFECT, INPUT, PLATFORM = 1, 2, 3
 LOGS = "logs"
-_LONGEST = 300
+_LONGEST, _LOGS_KEPT = 300, 100
 
 
 @dataclass(frozen=True)
@@ -190,8 +190,14 @@ def _kept(error: BaseException, verb: str, warehouse: str) -> str:
             folder.mkdir(mode=0o700, exist_ok=True)
             file = folder / f"{verb}-{uuid.uuid4().hex[:8]}.log"
             file.write_text(text, "utf-8")
+            for old in sorted(folder.glob("*.log"), key=_age)[:-_LOGS_KEPT]:
+                old.unlink(missing_ok=True)
         except OSError as unwritable:
             problem = f"could not be kept, {unwritable.strerror}"
         else:
             return str(file)
     return problem
+
+
+def _age(file: Path) -> float:
+    return file.stat().st_mtime if file.exists() else 0.0

@@ -76,24 +76,29 @@ class Tally:
         )
 
 
-def run(seconds: float, seed: int, folder: Path, heavy: bool = False) -> Tally:
-    """Do harm for so long; return the counts and every promise that was broken."""
+def run(
+    seconds: float, seed: int, folder: Path, versions: bool = False, spark: bool = False
+) -> Tally:
+    """Do harm for so long; return the counts and every promise that was broken.
+
+    `versions`: also promote model versions. `spark`: also kill `ingest` and `score`.
+    """
     tally, chance = Tally(seed), random.Random(seed)
     begun = time.monotonic()
     faults.SERVER.set_forkserver_preload(list(faults.PRELOADED))
     with _disk(folder) as (root, disk):
-        settings = scene.build(root, with_versions=heavy)
-        spark = _Heavy(folder / "spark", seed) if heavy else None
+        settings = scene.build(root, with_versions=versions)
+        beside = _Spark(folder / "spark", seed) if spark else None
         with _watched(root, folder, tally):
-            if spark is not None:
-                spark.begin(begun + seconds)
+            if beside is not None:
+                beside.begin(begun + seconds)
             generation = len(scene.NIGHTS)
             while time.monotonic() < begun + seconds:
                 generation += 3
-                _round(settings.warehouse, generation, chance, tally, disk, heavy)
-        if spark is not None:
-            spark.end(tally)
-        _recover(settings.warehouse, folder, tally, heavy)
+                _round(settings.warehouse, generation, chance, tally, disk, versions)
+        if beside is not None:
+            beside.end(tally)
+        _recover(settings.warehouse, folder, tally, versions)
         tally.wrong += _doctor(settings.warehouse)
     tally.seconds = time.monotonic() - begun
     return tally
@@ -105,7 +110,7 @@ def _round(
     chance: random.Random,
     tally: Tally,
     disk: "Disk | None",
-    heavy: bool,
+    versions: bool,
 ) -> None:
     """Run one to three verbs at once, each with a fault."""
     width = chance.choice((1, 2, 2, 3))
@@ -114,7 +119,7 @@ def _round(
         for place in range(width):
             fault = trouble or chance.choice(faults.FAULTS)
             log = Path(tempfile.mkstemp(suffix=".log")[1])
-            arguments = _arguments(root, generation + place, chance, heavy)
+            arguments = _arguments(root, generation + place, chance, versions)
             step = chance.choice((-400, -1, 1, 400))
             attempts.append(faults.begin(arguments, fault, log, step))
         for attempt in attempts:
@@ -127,7 +132,7 @@ def _round(
         attempt.log.unlink()
 
 
-def _arguments(root: str, generation: int, chance: random.Random, heavy: bool) -> list[str]:
+def _arguments(root: str, generation: int, chance: random.Random, versions: bool) -> list[str]:
     night = str(chance.choice(scene.NIGHTS))
     choices = {
         "publish": ["publish", "--run-date", night],
@@ -138,7 +143,7 @@ def _arguments(root: str, generation: int, chance: random.Random, heavy: bool) -
         "diff": ["diff", night, str(chance.choice(scene.NIGHTS))],
     }
     verbs = ["publish"] * 5 + ["stage"] * 3 + ["rollback", "maintain", "sql", "diff"]
-    if heavy:
+    if versions:
         choices["promote"] = ["promote", chance.choice(list(scene.NDCG))]
         verbs.append("promote")
     chosen = choices[chance.choice(verbs)]
@@ -204,7 +209,7 @@ def _disk(folder: Path) -> Iterator[tuple[Path, Disk | None]]:
         yield place / "warehouse", Disk(place) if mounted else None
     finally:
         if mounted:
-            subprocess.run(["umount", str(place)], check=True)
+            subprocess.run(["umount", "-l", str(place)], check=True)
 
 
 @contextmanager
@@ -223,14 +228,14 @@ def _watched(root: Path, folder: Path, tally: Tally) -> Iterator[None]:
     tally.wrong += [f"the reader: {one}" for one in seen["wrong"]]
 
 
-def _recover(root: str, folder: Path, tally: Tally, heavy: bool) -> None:
+def _recover(root: str, folder: Path, tally: Tally, versions: bool) -> None:
     """Run every verb once more without a fault; each night has to come out as it is staged."""
     generations = {}
     for generation, night in enumerate(scene.NIGHTS, 10_000):
         scene.stage(Path(root), night, generation)
         generations[night] = generation
         tally.wrong += _undisturbed(["publish", "--run-date", str(night)], root, folder)
-    if heavy:
+    if versions:
         tally.wrong += _undisturbed(["promote", max(scene.NDCG)], root, folder)
     rows = DeltaTable(f"{root}/recommendations").to_pyarrow_table().to_pylist()
     for night, generation in generations.items():
@@ -258,7 +263,7 @@ def _doctor(root: str) -> list[str]:
     return [f"doctor: {one['place']}: {one['problem']}" for one in result["findings"]]
 
 
-class _Heavy:
+class _Spark:
     """`ingest` and `score` by Spark, killed at a random moment, in a warehouse of their own."""
 
     def __init__(self, folder: Path, seed: int) -> None:
@@ -339,10 +344,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--minutes", type=float, default=5.0)
     parser.add_argument("--seed", type=int, default=int(dt.datetime.now(dt.UTC).timestamp()))
+    parser.add_argument("--spark", action=argparse.BooleanOptionalAction, default=True)
     given = parser.parse_args()
     print(f"seed {given.seed}", flush=True)
     with tempfile.TemporaryDirectory(prefix="chaos-") as folder:
-        tally = run(given.minutes * 60, given.seed, Path(folder), heavy=True)
+        tally = run(given.minutes * 60, given.seed, Path(folder), True, given.spark)
     print(tally.table())
     print(*tally.wrong, sep="\n")
     sys.exit(1 if tally.wrong else 0)

@@ -47,13 +47,21 @@ class Attempt:
         if self.fault not in (KILL, PAUSE):
             return
         self.process.join(chance.uniform(0, longest))
-        if self.process.pid is None or not self.process.is_alive():
+        kind = signal.SIGKILL if self.fault == KILL else signal.SIGSTOP
+        if not self._sent(kind):
             self.fault = NONE  # it was faster
-            return
-        os.kill(self.process.pid, signal.SIGKILL if self.fault == KILL else signal.SIGSTOP)
-        if self.fault == PAUSE:
+        elif kind == signal.SIGSTOP:
             time.sleep(chance.uniform(0.1, 0.5))
-            os.kill(self.process.pid, signal.SIGCONT)
+            self._sent(signal.SIGCONT)
+
+    def _sent(self, kind: signal.Signals) -> bool:
+        if self.process.pid is None or not self.process.is_alive():
+            return False
+        try:
+            os.kill(self.process.pid, kind)
+        except ProcessLookupError:
+            return False
+        return True
 
     def told(self) -> str:
         """Return what the verb has written to its terminal."""

@@ -2,6 +2,7 @@
 
 import datetime as dt
 import errno
+import os
 import re
 import shutil
 import sqlite3
@@ -136,3 +137,16 @@ def test_a_warehouse_that_is_not_there_is_not_made_for_a_log(tmp_path: Path) -> 
     with pytest.raises(VerbError), explained("score", str(tmp_path / "typo")):
         raise RuntimeError("odd")
     assert not (tmp_path / "typo").exists()
+
+
+def test_the_newest_hundred_logs_are_kept(tmp_path: Path) -> None:
+    folder = tmp_path / LOGS
+    folder.mkdir()
+    for number in range(120):
+        (folder / f"old-{number:03}.log").touch()
+        os.utime(folder / f"old-{number:03}.log", (number, number))
+    with pytest.raises(VerbError) as failure, explained("score", str(tmp_path)):
+        raise RuntimeError("odd")
+    left = sorted(path.name for path in folder.iterdir())
+    assert (len(left), left[0]) == (100, "old-021.log")
+    assert any(name in str(failure.value) for name in left)
