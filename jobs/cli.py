@@ -11,6 +11,7 @@ Trade-off: steps are imported when called, so that `nightrank --help` starts at 
 import importlib
 import io
 import logging
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -188,13 +189,17 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 class _Hiding(logging.Formatter):
-    """Log lines without credentials, whichever library writes them."""
+    """Log lines without credentials and tracebacks, whichever library writes them."""
 
     def format(self, record: logging.LogRecord) -> str:
         return without_credentials(super().format(record))
 
+    def formatException(self, ei: Any) -> str:  # noqa: N802  (its name in logging)
+        return " ".join(f"{ei[0].__name__}: {ei[1]}".split()) if ei[1] is not None else ""
+
 
 def _log_without_credentials() -> None:
+    os.environ.setdefault("MLFLOW_CONFIGURE_LOGGING", "false")  # else it writes by itself
     handler = logging.StreamHandler()
     handler.setFormatter(_Hiding(LOG_FORMAT))
     logging.basicConfig(level=logging.INFO, handlers=[handler])

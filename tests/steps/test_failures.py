@@ -2,10 +2,12 @@
 
 import datetime as dt
 import errno
+import logging
 import os
 import re
 import shutil
 import sqlite3
+import sys
 from pathlib import Path
 
 import damages
@@ -13,7 +15,7 @@ import pytest
 from py4j.protocol import Py4JNetworkError
 from staging import NIGHT, RIGHT, ingested, publish_night, stage
 
-from jobs.cli import main
+from jobs.cli import _Hiding, main
 from jobs.failures import LOGS, VerbError, explain, explained
 from jobs.warehouse.delta import Warehouse
 from models.errors import InputError
@@ -103,6 +105,18 @@ def test_a_damaged_table_is_one_line_that_names_it(
         (Py4JNetworkError("Answer from Java side is empty"), 3, "Java process is gone"),
         (Exception("Could not parse Master URL: 'there'"), 2, "setting `spark_master`"),
         (RuntimeError("Java gateway process exited before sending its port"), 3, "JAVA_HOME"),
+        (
+            RuntimeError(
+                "[FAILED_READ_FILE.NO_HINT] Error while reading file:///w/items/p.parquet"
+            ),
+            2,
+            "table `items` is damaged",
+        ),
+        (
+            RuntimeError("Job aborted.\n\tat org.apache.spark\nCaused by: No space left on device"),
+            3,
+            "the disk is full: Job aborted.: free",
+        ),
         (sqlite3.DatabaseError("file is not a database"), 2, "models/mlflow.db"),
         (sqlite3.OperationalError("database is locked"), 3, "busy"),
         (KeyError("colour"), 1, "unexpected KeyError: 'colour': a defect"),
@@ -150,3 +164,12 @@ def test_the_newest_hundred_logs_are_kept(tmp_path: Path) -> None:
     left = sorted(path.name for path in folder.iterdir())
     assert (len(left), left[0]) == (100, "old-021.log")
     assert any(name in str(failure.value) for name in left)
+
+
+def test_a_library_that_logs_an_exception_brings_no_traceback_to_the_terminal() -> None:
+    try:
+        raise RuntimeError("no answer\nfrom https://me:hidden@server/")
+    except RuntimeError:
+        told = logging.LogRecord("pool", 40, "f", 1, "in reset", None, sys.exc_info())
+    text = _Hiding("%(name)s: %(message)s").format(told)
+    assert text == "pool: in reset\nRuntimeError: no answer from https://***@server/"
