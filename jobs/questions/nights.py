@@ -90,7 +90,7 @@ def _asked(
     chosen = choose_collaborative(earlier.train, ask(earlier, dataset.profiles))
     for cut in CUTS:
         trial = night(interactions, threshold, cut, cut + WIDTH)
-        question = ask(trial, dataset.profiles)
+        question = ask(trial, dataset.profiles, report=True)
         if len(question.users) == 0 or len(trial.train) == 0:
             continue
         LOGGER.info("nights: %d users came back after %.0f %%", len(question.users), 100 * cut)

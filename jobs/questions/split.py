@@ -37,7 +37,7 @@ def standings_of(
     vectors = stored_vectors(bundle, PRETRAINED_VECTORS)(item_texts(dataset.catalogue))
     tuning = ask(split.tuning, dataset.profiles)
     found = standings(
-        ask(split.final, dataset.profiles),
+        ask(split.final, dataset.profiles, report=True),
         baselines(split, tuning, implicit_factors(settings), vectors, settings.seed)
         | _versions(split, tuning, versions, dataset),
         SHIPPED,

@@ -61,13 +61,20 @@ def write_evaluation(
 def terminal_table(name: str, found: dict[str, Any]) -> str:
     """Return a split's headline numbers as aligned lines."""
     lines = [
-        f"{name}: {found['users']} users",
+        f"{name}: {_asked(found)} users",
         f"{'model':<16} NDCG@10  Recall@10  shipped minus it",
     ]
     for model, metrics in found["models"].items():
         figures = f"{metrics['ndcg@10']:>7.4f}  {metrics['recall@10']:>9.4f}"
         lines.append(f"{model:<16} {figures}  {_interval(found, model)}".rstrip())
     return "\n".join(lines)
+
+
+def _asked(found: dict[str, Any]) -> str:
+    """Return how many users were asked, and of how many they are a sample."""
+    if "drawn_from" not in found:
+        return str(found["users"])
+    return f"{found['users']} of {found['drawn_from']}"
 
 
 def _with_earlier_splits(path: Path, report: dict[str, Any]) -> dict[str, Any]:
@@ -88,7 +95,8 @@ def _head(report: dict[str, Any]) -> str:
         f"Data: {report['data']} ({tables}). Model version: `{report['model_version']}`.\n\n"
         "Every model ranks the whole catalogue (for cold items: the withheld items) without what "
         "the user has already; ties stand by item order. Everything that was chosen, was chosen on "
-        "the validation part. Intervals: 95 %, paired bootstrap over users, NDCG@10."
+        "the validation part. Intervals: 95 %, paired bootstrap over users, NDCG@10. Of very many "
+        'users a sample is asked ("20000 of 50000 users"), whose intervals they are.'
     )
 
 
@@ -107,7 +115,7 @@ def _split_sections(name: str, found: dict[str, Any], bars: str, slices: str | N
         for model, metrics in models.items()
     ]
     sections = [
-        f"## {name}: {found['users']} users",
+        f"## {name}: {_asked(found)} users",
         table(header, rows),
         f"![NDCG@10 of each model on {name}]({bars})",
     ]
@@ -144,7 +152,7 @@ def _night_table(nights: Sequence[dict[str, Any]]) -> str:
     rows = [
         [
             night["date"],
-            str(night["users"]),
+            _asked(night),
             *(f"{night['ndcg@10'][model]:.4f}" for model in models),
         ]
         for night in nights

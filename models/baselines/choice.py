@@ -15,7 +15,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from models.baselines.ease import PENALTIES, TRANSITION_SHARES, ClosedForm, Ease, transitions
+from models.baselines.ease import (
+    PENALTIES,
+    TRANSITION_SHARES,
+    ClosedForm,
+    Ease,
+    EaseRows,
+    transitions,
+)
 from models.baselines.factorisation import RIDGE_PENALTIES, FoldedIn, text_ridge
 from models.baselines.popularity import popularity, random_order, recent_popularity
 from models.data.arrays import Factors
@@ -62,13 +69,14 @@ def baselines(
 def choose_collaborative(fit: Interactions, tuning: Question) -> Chosen:
     """Choose on the `tuning` question, of models that learned from the positives `fit`."""
     threshold = tuning.trial.threshold
+    rows = EaseRows(fit)
     # one matrix at a time: each has the size of the known items squared
     found = [
         [mean_ndcg(tuning, of_likes(score, threshold)) for score in (ease.score, ease.score_faded)]
-        for ease in (Ease(fit, penalty) for penalty in PENALTIES)
+        for ease in (Ease(rows, penalty) for penalty in PENALTIES)
     ]
     flat, faded = (PENALTIES[int(np.argmax(figures))] for figures in zip(*found, strict=True))
-    ease, followed = Ease(fit, flat), transitions(fit)
+    ease, followed = Ease(rows, flat), transitions(fit)
     share = choose(
         tuning,
         (
@@ -88,9 +96,10 @@ def collaborative(
     def likes(score: Scorer) -> tuple[Scorer]:
         return (of_likes(score, trial.threshold),)
 
-    ease = Ease(train, chosen.penalty)
+    rows = EaseRows(train)
+    ease = Ease(rows, chosen.penalty)
     same = chosen.faded_penalty == chosen.penalty
-    fading = ease if same else Ease(train, chosen.faded_penalty)
+    fading = ease if same else Ease(rows, chosen.faded_penalty)
     closed_form = ClosedForm(ease, transitions(train), chosen.transition_share)
     of_both = {"penalty": chosen.penalty, "transition_share": chosen.transition_share}
     found = {"popularity": Contender((popularity(train),))}

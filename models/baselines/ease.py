@@ -1,13 +1,18 @@
 """EASE and the closed form that adds time to it.
 
 - EASE as `models.factors.ease` solves it, in double precision and without content. With fewer
-  users than items the scores are taken through the users, without the item-to-item matrix.
+  users than items the scores are taken through the users, without the item-to-item matrix. Where
+  neither has at most `EXACT_CELLS` numbers, it is made of the strongest axes of the interactions,
+  which are found once for all penalties (`models.factors.spectrum`).
 - Closed form: EASE's scores of a history that fades, .3 + .5^(age / 10), plus those of forward
   transitions (what others had within 7 positives after an item, from items that fade as
   .5^(age / 2)), both standardised for each user.
 
-Trade-off: dense over the smaller side: 10,000 users and as many items take 800 MB and a minute.
+Trade-off: up to `EXACT_CELLS` dense over the smaller side: 10,000 users and as many items take
+800 MB and a minute.
 """
+
+from functools import cached_property
 
 import numpy as np
 from scipy import sparse
@@ -17,11 +22,13 @@ from models.data.interactions import History, Interactions
 from models.data.matrices import history_matrix, user_item_matrix
 from models.evaluation.question import standardised
 from models.factors.ease import solved_over_rows, weights_over_items
-from models.factors.transitions import follow_counts
+from models.factors.spectrum import Spectrum, spectrum
+from models.factors.transitions import follow_counts, strongest_followers, too_many_pairs
 
 PENALTIES = (100.0, 200.0, 400.0, 800.0, 1600.0, 3200.0)
 TRANSITION_SHARES = (0.2, 0.4, 0.8)
 
+EXACT_CELLS, AXES = 100_000_000, 1024
 FLOOR, HALF_LIFE = 0.3, 10.0
 WINDOW, TRANSITION_HALF_LIFE = 7, 2.0
 
@@ -31,23 +38,49 @@ def fading(age: Numbers) -> Numbers:
     return np.asarray(FLOOR + 0.5 ** (age / HALF_LIFE))
 
 
-class Ease:
-    """EASE, fitted at construction on training positives with a ridge penalty above 0."""
+class EaseRows:
+    """Training positives, as EASE is fitted to them with any penalty."""
 
-    def __init__(self, train: Interactions, penalty: float) -> None:
+    def __init__(self, train: Interactions) -> None:
         whole = user_item_matrix(train)
         # whoever and whatever has no positive adds rows and columns of zeros
-        self._known = np.flatnonzero(whole.sum(axis=0))
-        matrix = sparse.csr_array(whole[np.unique(train.user)][:, self._known])
-        self._n_items = train.n_items
-        self._over_users = matrix.shape[0] < matrix.shape[1]
-        if self._over_users:
-            gram = (matrix @ matrix.T).toarray()
-            self._matrix = matrix
-            self._rebuild = solved_over_rows(matrix.toarray(), gram, penalty)
-            self._left_over = 1.0 - (matrix * self._rebuild).sum(axis=0)
+        self.known = np.flatnonzero(whole.sum(axis=0))
+        self.matrix = sparse.csr_array(whole[np.unique(train.user)][:, self.known])
+        self.n_items = train.n_items
+
+    @property
+    def over_users(self) -> bool:
+        """Whether there are fewer users than items."""
+        users, items = self.matrix.shape
+        return int(users) < int(items)
+
+    @property
+    def exact(self) -> bool:
+        """Whether all axes are taken."""
+        users, items = self.matrix.shape
+        return int(min(users, items) * items) <= EXACT_CELLS
+
+    @cached_property
+    def axes(self) -> Spectrum:
+        """The strongest axes."""
+        return spectrum(self.matrix, AXES)
+
+
+class Ease:
+    """EASE, fitted at construction to `rows` with a ridge penalty above 0."""
+
+    def __init__(self, rows: EaseRows, penalty: float) -> None:
+        self._rows = rows
+        self._known, self._n_items, self._matrix = rows.known, rows.n_items, rows.matrix
+        if not rows.exact:
+            self._shares = rows.axes.shares(penalty).astype(np.float32)
+            self._left_over = 1.0 - rows.axes.leverage(penalty)
+        elif rows.over_users:
+            gram = (self._matrix @ self._matrix.T).toarray()
+            self._rebuild = solved_over_rows(self._matrix.toarray(), gram, penalty)
+            self._left_over = 1.0 - (self._matrix * self._rebuild).sum(axis=0)
         else:
-            self._weights = weights_over_items((matrix.T @ matrix).toarray(), penalty)
+            self._weights = weights_over_items((self._matrix.T @ self._matrix).toarray(), penalty)
 
     def apply(self, histories: sparse.csr_array) -> Numbers:
         """Return the scores [u, n] of weighted histories [u, n]."""
@@ -56,10 +89,14 @@ class Ease:
         return scores
 
     def _of_known(self, histories: sparse.csr_array) -> Numbers:
-        if not self._over_users:
+        if self._rows.exact and not self._rows.over_users:
             return np.asarray(histories @ self._weights)
         dense = histories.toarray()
-        rebuilt = (histories @ self._matrix.T).toarray() @ self._rebuild
+        if self._rows.exact:
+            rebuilt = (histories @ self._matrix.T).toarray() @ self._rebuild
+        else:
+            axes = self._rows.axes.axes
+            rebuilt = (histories.astype(np.float32) @ axes * self._shares) @ axes.T
         return np.asarray(dense - (dense - rebuilt) / self._left_over)
 
     def score(self, histories: list[History], _profiles: list[str]) -> Scores:
@@ -96,5 +133,8 @@ def transitions(train: Interactions) -> sparse.csr_array:
     of this baseline are those of its own constants.
     """
     popularity = np.maximum(np.bincount(train.item, minlength=train.n_items), 1)
-    scale = sparse.diags_array(1.0 / np.sqrt(popularity))
+    damping = 1.0 / np.sqrt(popularity)
+    if too_many_pairs(train, WINDOW):
+        return strongest_followers(train, WINDOW, 0.0, np.ones(len(train)), damping, damping)
+    scale = sparse.diags_array(damping)
     return sparse.csr_array(scale @ follow_counts(train, WINDOW) @ scale)

@@ -25,6 +25,7 @@ from models.serving.bundle import (
     HISTORY_FACTORS,
     ITEM_FACTORS,
     ITEM_TOWER,
+    PROFILE_MAP,
     TOKENIZER,
     USER_TOWER,
     ExportedEncoder,
@@ -79,8 +80,11 @@ def write_towers(towers: TwoTowers, text_dim: int, folder: Path) -> None:
 
 
 def export_towers(towers: TwoTowers, text_dim: int, folder: Path) -> None:
-    """Write `item_tower.onnx` and `user_tower.onnx`."""
+    """Write `item_tower.onnx`, `user_tower.onnx` and the part of it that profiles take."""
     towers = towers.cpu().eval()
+    users = towers.users
+    profile_map = torch.cat([users.profile_weights, users.profile_mean[:, None]], dim=1)
+    np.save(folder / PROFILE_MAP, profile_map.numpy())
     ranking, history = towers.own_ranking.shape[1], towers.own_history.shape[1]
     ages = torch.arange(5, dtype=torch.float32).expand(2, -1).contiguous()
     _export(

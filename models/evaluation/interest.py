@@ -21,12 +21,12 @@ from sklearn.linear_model import LogisticRegression
 from models.data.arrays import Factors, Mask, Numbers, Rows, Scores
 from models.data.interactions import History, Interactions, histories
 from models.evaluation.question import (
-    USERS_AT_ONCE,
     Question,
     Scorer,
     judge,
     labelled_pairs,
     standardised,
+    users_at_once,
 )
 from models.factors.text_map import TextMap, solve_text_map
 
@@ -137,8 +137,9 @@ def liking(
     scores are standardised over the `candidates` [n].
     """
     user_levels, _ = group_levels(labelled.user, labelled.value >= threshold, labelled.n_users)
-    for start in range(0, len(users), USERS_AT_ONCE):
-        block = users[start : start + USERS_AT_ONCE]
+    at_once = users_at_once(labelled.n_items)
+    for start in range(0, len(users), at_once):
+        block = users[start : start + at_once]
         pasts = histories(labelled, block)
         scores = score(pasts, [profiles[user] for user in block])
         yield (

@@ -3,6 +3,8 @@
 - `Question` holds what all models are asked: the users with something to find, their histories
   and profiles, what is true and what may be ranked. The mask is a night's: an item with which a
   user has any interaction, of whatever value, is not ranked, since no night lists it.
+- Of many users a sample is asked, drawn by a fixed seed: so many that their scores of all items
+  take minutes. Every metric is then that of a sample, and so are the intervals around it.
 - `judge` scores the users in blocks and keeps lists, hits and the scores of labelled pairs, each
   user's in standard deviations over the candidates, so that they compare across users.
 
@@ -10,6 +12,7 @@ Trade-off: an item that a user has already and gets again is neither ranked nor 
 so repeated consumption is not measured.
 """
 
+import logging
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
@@ -36,15 +39,25 @@ Option = TypeVar("Option")
 Scorer = Callable[[list[History], list[str]], Scores]
 
 CUTOFF = 10
-USERS_AT_ONCE = 256
+USERS_AT_ONCE, SCORES_AT_ONCE = 256, 2**23
+# of a report, and of the validations that a training or an export makes time and again
+REPORT_USERS, REPORT_PAIRS = 20_000, 2_000_000_000
+VALIDATION_USERS, VALIDATION_PAIRS = 10_000, 200_000_000
+LEAST_ASKED = 500
+
+_log = logging.getLogger("nightrank.evaluate")
 
 
 @dataclass(frozen=True)
 class Question:
-    """The users [u] asked, what each has and is, and sparse [u, n] truth and what was seen."""
+    """The users [u] asked, what each has and is, and sparse [u, n] truth and what was seen.
+
+    `drawn_from` is the number of users who could have been asked: u, or more if u are a sample.
+    """
 
     trial: Trial
     users: Rows
+    drawn_from: int
     histories: list[History]
     profiles: list[str]
     truth: sparse.csr_array
@@ -77,25 +90,38 @@ class Answer:
         return self.hits.ndcg()
 
 
-def ask(trial: Trial, profiles: Sequence[str]) -> Question:
+def ask(trial: Trial, profiles: Sequence[str], report: bool = False) -> Question:
     """Prepare a trial's question; `profiles` are the texts of all users by user row.
 
-    Users are asked who have a true item that can be ranked: a candidate that they haven't seen.
+    Users are asked who have a true item that can be ranked: a candidate that they haven't seen. Of
+    very many a sample is asked, a larger one for a `report`.
     """
     ranked = np.zeros(trial.truth.n_items)
     ranked[trial.candidates] = 1.0
     seen, found = seen_and_found(trial)
     truth = sparse.csr_array(found * ranked)
     truth.eliminate_zeros()
-    users = np.flatnonzero(truth.sum(axis=1) > 0)
+    everyone = np.flatnonzero(truth.sum(axis=1) > 0)
+    users = _sample(everyone, trial.truth.n_items, report)
     return Question(
         trial,
         users,
+        len(everyone),
         histories(trial.labelled_given, users),
         [profiles[user] for user in users.tolist()],
         sparse.csr_array(truth[users]),
         sparse.csr_array(seen[users]),
     )
+
+
+def _sample(users: Rows, n_items: int, report: bool) -> Rows:
+    """Return `users`, or as many as a question to them all may take."""
+    most, pairs = (REPORT_USERS, REPORT_PAIRS) if report else (VALIDATION_USERS, VALIDATION_PAIRS)
+    count = min(most, max(pairs // max(n_items, 1), LEAST_ASKED))
+    if len(users) <= count:
+        return users
+    _log.info("a sample of %d of %d users is asked", count, len(users))
+    return np.sort(np.random.default_rng(0).choice(users, count, replace=False))
 
 
 def of_likes(score: Scorer, threshold: float) -> Scorer:
@@ -122,8 +148,9 @@ def judge(question: Question, score: Scorer, k: int = CUTOFF) -> Answer:
     labelled, place = labelled_pairs(question)
     pair_scores = np.zeros(len(labelled))
     rows, hits = [], []
-    for start in range(0, len(question.users), USERS_AT_ONCE):
-        block = slice(start, start + USERS_AT_ONCE)
+    at_once = users_at_once(len(candidate))
+    for start in range(0, len(question.users), at_once):
+        block = slice(start, start + at_once)
         scores = score(question.histories[block], question.profiles[block])
         _check(scores, (len(question.histories[block]), len(candidate)))
         allowed = candidate & (question.seen[block].toarray() == 0)
@@ -131,11 +158,16 @@ def judge(question: Question, score: Scorer, k: int = CUTOFF) -> Answer:
         true = np.take_along_axis(question.truth[block].toarray(), np.maximum(best, 0), axis=1)
         rows.append(best)
         hits.append((true > 0) & (best >= 0))
-        inside = (place >= start) & (place < start + USERS_AT_ONCE)
+        inside = (place >= start) & (place < start + at_once)
         standard = standardised(scores, candidate)
         pair_scores[inside] = standard[place[inside] - start, labelled.item[inside]]
     relevant = np.diff(question.truth.indptr).astype(np.int64)
     return Answer(Hits(np.concatenate(rows), np.concatenate(hits), relevant), pair_scores)
+
+
+def users_at_once(n_items: int) -> int:
+    """Return how many users are scored together, so that memory stays bounded."""
+    return min(USERS_AT_ONCE, max(SCORES_AT_ONCE // max(n_items, 1), 1))
 
 
 def headline(question: Question, answer: Answer, vectors: Factors | None) -> dict[str, float]:

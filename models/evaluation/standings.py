@@ -27,8 +27,8 @@ def standings(
 ) -> dict[str, Any]:
     """Judge `models` on one question and return the split's part of the report.
 
-    - `users`: how many were asked. `models`: metrics by model. `chosen`: what validation chose.
-    - `seeds`: each training's metrics by model, where there was more than one.
+    - `users`: how many were asked, of a sample also `drawn_from`. `models`: metrics by model.
+    - `chosen`: what validation chose. `seeds`: each training's metrics, of more than one.
     - `intervals`: "ours-other" -> (low, mean, high) of the difference in NDCG@10, and "ours" -> of
       ours itself; none where `ours` isn't among the models.
     - `interest`: how well labelled pairs were predicted, by model that does so.
@@ -49,7 +49,7 @@ def standings(
         for name, some in answers.items()
     }
     return {
-        "users": len(question.users),
+        **asked(question),
         "models": {name: _mean(some) for name, some in metrics.items()},
         "seeds": {name: some for name, some in metrics.items() if len(some) > 1},
         "intervals": intervals_to_others(ndcg, ours, resamples) if ours in models else {},
@@ -74,6 +74,13 @@ def intervals_to_others(
         for name, theirs in ndcg.items()
         if name != ours
     }
+
+
+def asked(question: Question) -> dict[str, int]:
+    """Return the number of `users` asked and, where they are a sample, of how many."""
+    users = len(question.users)
+    sample = {"drawn_from": question.drawn_from} if question.drawn_from > users else {}
+    return {"users": users, **sample}
 
 
 def _ndcg(answers: Sequence[Answer]) -> Numbers:

@@ -23,7 +23,7 @@ from models.data.splits import Trial
 from models.evaluation.question import Scorer
 from models.factors.text_map import solve_text_map
 from models.serving.bundle import Bundle
-from models.serving.user_encoder import HistoryEncoder
+from models.serving.history_encoder import HistoryEncoder, by_block
 
 SHARE = 5
 
@@ -95,7 +95,8 @@ def scorers_by_text(
     def scorer(vectors: Factors) -> Scorer:
         predicted = vectors[:n_items] @ text_map.weights + from_attributes
         factors = np.where(kept[:, None], targets, predicted).astype(np.float32)
-        users = HistoryEncoder(bundle, factors[:, size:], threads)
+        history = by_block(factors[:, size:], bundle.manifest.blocks)
+        users = HistoryEncoder(bundle, history, threads)
         ranking = factors[:, :size]
 
         def score(histories: list[History], profiles: list[str]) -> Factors:

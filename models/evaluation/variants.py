@@ -36,9 +36,9 @@ from models.serving.bundle import (
     TEXTS,
     Bundle,
 )
+from models.serving.history_encoder import HistoryEncoder, by_block
 from models.serving.item_factors import attribute_columns, item_factors
 from models.serving.text_vectors import TextVectors
-from models.serving.user_encoder import HistoryEncoder
 
 ScoreFunction = Callable[[list[History], list[str]], Factors]
 
@@ -100,7 +100,7 @@ def open_variant(
         raise ValueError(f"variant {name!r}: expected pretrained, fine_tuned or shipped")
     vectors = encode(item_texts(catalogue))
     ranking, history = item_factors(bundle, catalogue, vectors, threads)
-    users = HistoryEncoder(bundle, history, threads)
+    users = HistoryEncoder(bundle, by_block(history, bundle.manifest.blocks), threads)
 
     def score(histories: list[History], profiles: list[str]) -> Factors:
         return users.encode(histories, encode(profiles), clock) @ ranking.T

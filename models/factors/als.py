@@ -5,18 +5,24 @@
 - In the block, users are folded in by the linear part of their solution, since the exact one
   needs a solve for each user; it ranks no better (docs/experiments.md).
 
+Rows with about as many positives are solved together, filled up with zeros, which saves a Python
+call for each row.
+
 Trade-off: one dense system for each row, quick for tens of factors, slow for thousands.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import ClassVar
 
 import numpy as np
 from scipy import sparse
 
-from models.data.arrays import Factors, Numbers
+from models.data.arrays import Factors, Numbers, Rows
 from models.data.matrices import user_item_matrix
 from models.factors.blocks import BELOW, BlockAlgorithm, Evidence, HistoryWeights
+
+MOST_FILLED = 100_000  # places of positives in the rows that are solved together
 
 
 @dataclass(frozen=True)
@@ -69,10 +75,31 @@ def solved_rows(matrix: sparse.csr_array, factors: Numbers, options: AlsOptions)
     size = factors.shape[1]
     gram = factors.T @ factors
     solved = np.zeros((matrix.shape[0], size))
-    for row in range(matrix.shape[0]):
-        liked = factors[matrix.indices[matrix.indptr[row] : matrix.indptr[row + 1]]]
-        if len(liked):
-            penalty = options.penalty * (len(liked) if options.penalty_by_count else 1)
-            system = gram + penalty * np.eye(size) + options.confidence * liked.T @ liked
-            solved[row] = np.linalg.solve(system, (1 + options.confidence) * liked.sum(axis=0))
+    counts = np.diff(matrix.indptr)
+    padded = np.vstack([factors, np.zeros((1, size))])
+    for rows in _alike(counts):
+        length = int(counts[rows].max())
+        place = matrix.indptr[rows, None] + np.arange(length)
+        there = np.arange(length) < counts[rows, None]
+        items = matrix.indices[np.minimum(place, len(matrix.indices) - 1)]
+        liked = padded[np.where(there, items, len(factors))]
+        penalty = options.penalty * (counts[rows] if options.penalty_by_count else 1)
+        systems = gram + options.confidence * (liked.transpose(0, 2, 1) @ liked)
+        systems += np.reshape(penalty, (-1, 1, 1)) * np.eye(size)
+        right = (1 + options.confidence) * liked.sum(axis=1)
+        solved[rows] = np.linalg.solve(systems, right[:, :, None])[:, :, 0]
     return solved
+
+
+def _alike(counts: Rows) -> Iterator[Rows]:
+    """Yield the rows with positives in groups of about as many, none large in memory."""
+    order = np.argsort(counts, kind="stable")
+    order = order[counts[order] > 0]
+    first = 0
+    while first < len(order):
+        least = int(counts[order[first]])
+        longest = least + least // 8
+        last = int(np.searchsorted(counts[order], longest, side="right"))
+        last = min(last, first + max(1, MOST_FILLED // longest))
+        yield order[first:last]
+        first = last

@@ -1,4 +1,8 @@
-"""The dimensions of the profile: which items people with such a profile text like."""
+"""The dimensions of the profile: which items people with such a profile text like.
+
+Users are taken some at a time, and what they liked stays sparse, so that no matrix of users by
+items is made.
+"""
 
 from dataclasses import dataclass
 
@@ -9,6 +13,8 @@ from models.data.arrays import Factors
 from models.data.interactions import Interactions
 from models.data.matrices import user_item_matrix
 from models.factors.low_rank import whiten
+
+USERS_AT_ONCE = 65_536
 
 
 @dataclass(frozen=True)
@@ -30,14 +36,21 @@ def fit_profile(
     """
     matrix = user_item_matrix(positives)
     counts = np.asarray(matrix.sum(axis=1)).ravel()
-    active = counts > 0
-    liked = (sparse.diags_array(1 / np.sqrt(counts[active])) @ matrix[active]).toarray()
-    mean = profiles[active].mean(axis=0).astype(np.float64)
-    centred = profiles[active] - mean
-    scale = 1.0 / np.sqrt(max(float((centred**2).sum(axis=1).mean()), 1e-12))
-    centred = centred * scale
-    gram = centred.T @ centred + options.penalty * np.eye(centred.shape[1])
-    weights = np.linalg.solve(gram, centred.T @ (liked - liked.mean(axis=0)))
+    active = np.flatnonzero(counts > 0)
+    liked = sparse.csr_array(sparse.diags_array(1 / np.sqrt(counts[active])) @ matrix[active])
+    blocks = [slice(at, at + USERS_AT_ONCE) for at in range(0, len(active), USERS_AT_ONCE)]
+    means = [profiles[active[block]].mean(axis=0).astype(np.float64) for block in blocks]
+    mean = np.average(means, axis=0, weights=[len(active[block]) for block in blocks])
+    gram, product, total = (np.zeros((mean.size, size)) for size in (mean.size, liked.shape[1], 1))
+    for block in blocks:
+        centred = profiles[active[block]] - mean
+        gram += centred.T @ centred
+        product += (sparse.csr_array(liked[block]).T @ centred).T
+        total += centred.sum(axis=0)[:, None]
+    product -= total * np.asarray(liked.mean(axis=0)).ravel()
+    scale = 1.0 / np.sqrt(max(float(np.trace(gram)) / len(active), 1e-12))
+    penalised = scale**2 * gram + options.penalty * np.eye(len(gram))
+    weights = np.linalg.solve(penalised, scale * product)
     left, values, right = np.linalg.svd(weights, full_matrices=False)
     size = min(options.rank, len(values))
     turned, ranking = whiten(scale * left[:, :size] * values[:size], right[:size].T)

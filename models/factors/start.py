@@ -6,8 +6,9 @@
 - Every block is whitened, so that the scores of a user's unit vector have standard deviation one
   and blocks can be weighed against each other.
 
-Trade-off: EASE's dense item-item matrix serves catalogues up to some 20,000 items. Training these
-factors by gradients was tried and lost (docs/experiments.md).
+Nothing here is as large as users times items, or items times items, beyond some thousand items.
+
+Trade-off: training these factors by gradients was tried and lost (docs/experiments.md).
 """
 
 from collections.abc import Sequence

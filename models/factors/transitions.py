@@ -1,5 +1,9 @@
 """The block of items that are liked next: what follows an item within a few interactions.
 
+- Up to `MOST_PAIRS` pairs of interactions are counted at once. Beyond, the items are taken a few
+  at a time, and of each the `MOST_FOLLOWERS` strongest followers are kept, so that memory follows
+  the number of items and not that of pairs.
+
 Trade-off: the order alone counts, not the time between two interactions.
 """
 
@@ -13,6 +17,8 @@ from models.data.arrays import Factors, Numbers
 from models.data.interactions import Interactions
 from models.factors.blocks import BELOW, BELOW_IN_FIT, BlockAlgorithm, Evidence, HistoryWeights
 from models.factors.low_rank import low_rank
+
+MOST_PAIRS, MOST_FOLLOWERS = 30_000_000, 200
 
 
 @dataclass(frozen=True)
@@ -60,10 +66,20 @@ def transitions(
     """
     there = interactions.take(grades > 0)
     counts = np.bincount(there.item, grades[grades > 0], minlength=there.n_items)
-    followed = follow_counts(there, options.window, options.backwards, grades[grades > 0])
-    source = sparse.diags_array((counts + 1) ** -options.source_damping)
-    target = sparse.diags_array((counts + 1) ** -options.target_damping)
-    return sparse.csr_array(source @ followed @ target)
+    source, target = (
+        np.asarray((counts + 1.0) ** -power)
+        for power in (options.source_damping, options.target_damping)
+    )
+    window = options.window, options.backwards, grades[grades > 0]
+    if too_many_pairs(there, options.window, options.backwards):
+        return strongest_followers(there, *window, source, target)
+    followed = follow_counts(there, *window)
+    return sparse.csr_array(sparse.diags_array(source) @ followed @ sparse.diags_array(target))
+
+
+def too_many_pairs(interactions: Interactions, window: int, backwards: float = 0.0) -> bool:
+    """Return whether there are more pairs in a `window` than are counted at once."""
+    return len(interactions) * window * (2 if backwards else 1) > MOST_PAIRS
 
 
 def follow_counts(
@@ -95,3 +111,54 @@ def follow_counts(
     shape = (interactions.n_items, interactions.n_items)
     entries = (np.concatenate(values), (np.concatenate(sources), np.concatenate(targets)))
     return sparse.csr_array(entries, shape=shape)
+
+
+def strongest_followers(
+    interactions: Interactions,
+    window: int,
+    backwards: float,
+    grades: Numbers,
+    source: Numbers,
+    target: Numbers,
+) -> sparse.csr_array:
+    """Return what `follow_counts` does, in single precision, rows and columns damped [n, n].
+
+    Of each row the `MOST_FOLLOWERS` greatest are kept; rows are multiplied by `source` [n],
+    columns by `target` [n]. Rows are counted a few at a time.
+    """
+    order = np.lexsort((interactions.time, interactions.user))
+    users, items = interactions.user[order], interactions.item[order]
+    steps = [
+        step for one in range(1, window + 1) for step in ((one, -one) if backwards else (one,))
+    ]
+    places = np.argsort(items, kind="stable")  # of an item's interactions in the users' order
+    ends = np.searchsorted(items[places], np.arange(interactions.n_items + 1))
+    parts, first = [], 0
+    while first < interactions.n_items:
+        most = ends[first] + MOST_PAIRS // 4 // len(steps)
+        last = max(first + 1, int(np.searchsorted(ends, most, side="right")) - 1)
+        here = places[ends[first] : ends[last]]
+        rows, columns, values = [], [], []
+        for step in steps:
+            there = here + step
+            inside = here[(there >= 0) & (there < len(items))]
+            inside = inside[users[inside] == users[inside + step]]
+            both = grades[order[inside]] * grades[order[inside + step]]
+            rows.append((items[inside] - first).astype(np.int32))
+            columns.append(items[inside + step].astype(np.int32))
+            values.append((both * (1.0 if step > 0 else backwards)).astype(np.float32))
+        entries = np.concatenate(values), (np.concatenate(rows), np.concatenate(columns))
+        counted = sparse.csr_array(entries, shape=(last - first, interactions.n_items))
+        parts.append(_greatest(counted, source[first:last], target))
+        first = last
+    return sparse.csr_array(sparse.vstack(parts, format="csr"))
+
+
+def _greatest(counted: sparse.csr_array, source: Numbers, target: Numbers) -> sparse.csr_array:
+    """Return the damped counts [m, n], of each row the `MOST_FOLLOWERS` greatest."""
+    rows = np.repeat(np.arange(counted.shape[0]), np.diff(counted.indptr))
+    values = (counted.data * source[rows] * target[counted.indices]).astype(np.float32)
+    order = np.lexsort((-values, rows))
+    kept = order[np.arange(len(order)) - counted.indptr[rows[order]] < MOST_FOLLOWERS]
+    cells = rows[kept], counted.indices[kept]
+    return sparse.csr_array((values[kept], cells), shape=counted.shape)

@@ -17,7 +17,7 @@ import numpy as np
 from models.data.arrays import Factors, Numbers, Rows
 from models.evaluation.contender import Contender
 from models.evaluation.question import Question, headline, judge
-from models.evaluation.standings import intervals_to_others
+from models.evaluation.standings import asked, intervals_to_others
 
 AskedNight = tuple[Question, Mapping[str, Contender]]
 
@@ -42,7 +42,7 @@ def night_standings(
             ndcg[name].append(answer.ndcg())
             metrics[name].append(headline(question, answer, item_vectors))
         means = {name: float(values[-1].mean()) for name, values in ndcg.items()}
-        table.append({"date": _date(question), "users": len(question.users), "ndcg@10": means})
+        table.append({"date": _date(question), **asked(question), "ndcg@10": means})
     if not answered:
         raise ValueError("no nights to judge")
     weights = np.array([len(users) for users in answered], dtype=np.float64)

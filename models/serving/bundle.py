@@ -31,6 +31,7 @@ USER_TOWER = "user_tower.onnx"
 RANKER = "ranker.onnx"
 ITEM_FACTORS = "item_factors.npy"
 HISTORY_FACTORS = "history_factors.npy"
+PROFILE_MAP = "profile_map.npy"  # what profiles mean [w, p], and as last column their mean
 ATTRIBUTES = "attributes.json"
 ATTRIBUTE_FACTORS = "attribute_factors.npy"
 INTEREST = "interest.safetensors"

@@ -18,6 +18,8 @@ from models.data.arrays import Factors
 from models.serving.bundle import ExportedEncoder
 from models.serving.runtime import open_session
 
+KEPT_TEXTS = 20_000
+
 
 class TextVectors:
     """Encodes texts one at a time with the encoder's own tokenizer, `threads` of them at once."""
@@ -57,3 +59,23 @@ class TextVectors:
         if not self._normalised:
             return vector
         return np.asarray(vector / max(float(np.linalg.norm(vector)), 1e-12), dtype=np.float32)
+
+
+class KeptVectors:
+    """Encodes texts, and keeps the vectors of those that it met last, KEPT_TEXTS of them.
+
+    A vector has the same bits whether it was kept or not.
+    """
+
+    def __init__(self, texts: TextVectors) -> None:
+        self._texts = texts
+        self._kept: dict[str, NDArray[np.float32]] = {}
+
+    def encode(self, texts: Sequence[str]) -> Factors:
+        """Return the vectors [n, w] of `texts`."""
+        fresh = [text for text in dict.fromkeys(texts) if text not in self._kept]
+        if len(self._kept) + len(fresh) > KEPT_TEXTS:
+            self._kept, fresh = {}, list(dict.fromkeys(texts))
+        if fresh:
+            self._kept |= dict(zip(fresh, self._texts.encode(fresh), strict=True))
+        return np.array([self._kept[text] for text in texts], dtype=np.float32)

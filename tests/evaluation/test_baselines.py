@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.baselines.ease import ClosedForm, Ease, fading, transitions
+from models.baselines import ease as baseline_ease
+from models.baselines.ease import ClosedForm, Ease, EaseRows, fading, transitions
 from models.baselines.factorisation import FoldedIn, text_ridge
 from models.baselines.popularity import popularity, random_order, recent_popularity
 from models.data.interactions import History, Interactions, histories
@@ -111,7 +112,7 @@ def test_ease_over_the_smaller_side_equals_the_formula_and_has_no_diagonal(
     seed: int, shape: tuple[int, int], penalty: float
 ) -> None:
     train = some_likes(seed, *shape)
-    ease = Ease(train, penalty)
+    ease = Ease(EaseRows(train), penalty)
     one_item_each = history_matrix([history([item]) for item in range(shape[1])], shape[1])
     weights = ease.apply(one_item_each)
     assert np.abs(np.diag(weights)).max() < 1e-9
@@ -119,6 +120,21 @@ def test_ease_over_the_smaller_side_equals_the_formula_and_has_no_diagonal(
     asked = histories(train, np.arange(shape[0]))
     expected = user_item_matrix(train).toarray() @ plain_ease(train, penalty)
     assert ease.score(asked, [""] * len(asked)) == pytest.approx(expected, abs=1e-9)
+
+
+def test_ease_of_all_axes_is_the_formula_and_finds_them_once_for_all_penalties(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(baseline_ease, "EXACT_CELLS", 0)
+    train = some_likes(3, 9, 6)
+    rows, asked = EaseRows(train), histories(train, np.arange(9))
+    for penalty in (0.5, 10.0, 500.0):
+        expected = user_item_matrix(train).toarray() @ plain_ease(train, penalty)
+        found = Ease(rows, penalty).score(asked, [""] * 9)
+        assert found == pytest.approx(expected, abs=1e-4)
+    axes = rows.axes
+    monkeypatch.setattr(baseline_ease, "spectrum", None)
+    assert Ease(rows, 1.0)._rows.axes is axes
 
 
 def test_transitions_look_forward_within_the_window() -> None:
@@ -139,7 +155,7 @@ def test_transitions_of_nothing_and_of_one() -> None:
 
 def test_the_closed_form_prefers_what_comes_next() -> None:
     train = liked([(user, item) for user in range(3) for item in range(12)], 3, 12)
-    model = ClosedForm(Ease(train, 100.0), transitions(train), share=1.0)
+    model = ClosedForm(Ease(EaseRows(train), 100.0), transitions(train), share=1.0)
     scores = model.score([history([0, 1])], [""])[0]
     assert scores[2:].argmax() == 0
     assert scores[2] > scores[11]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from jobs.sources.film_facts import package_folder
-from models.baselines.ease import Ease
+from models.baselines.ease import Ease, EaseRows
 from models.baselines.popularity import popularity
 from models.data.interactions import Interactions
 from models.data.splits import Split, make_split
@@ -39,7 +39,7 @@ def test_the_baselines_have_the_known_figures(warm: Split) -> None:
     question = ask(warm.final, [""] * 943)
     for score, ndcg, recall in (
         (popularity(warm.train), 0.099, 0.104),
-        (Ease(warm.train, 100.0).score, 0.205, 0.222),
+        (Ease(EaseRows(warm.train), 100.0).score, 0.205, 0.222),
     ):
         answer = judge(question, of_likes(score, 4.0))
         assert answer.ndcg().mean() == pytest.approx(ndcg, abs=0.002)

@@ -86,10 +86,32 @@ def test_judging_equals_the_protocol_in_loops(seed: int, name: str, tuning: bool
 def test_blocks_of_users_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     question, scores = ask(some_split().final, NO_PROFILES), fixed_scores(3)
     whole = judge(question, scorer_of(scores, question.users))
-    monkeypatch.setattr("models.evaluation.question.USERS_AT_ONCE", 7)
+    monkeypatch.setattr("models.evaluation.question.SCORES_AT_ONCE", 7 * ITEMS)
     parts = judge(question, scorer_of(scores, question.users))
     assert parts.hits.rows.tolist() == whole.hits.rows.tolist()
     assert parts.pair_scores.tolist() == whole.pair_scores.tolist()
+
+
+def test_of_many_users_a_sample_is_asked_and_the_report_says_so(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    trial = some_split().final
+    everyone = ask(trial, NO_PROFILES, report=True)
+    models, nothing = {"popularity": Contender((popularity(trial.train),))}, [{}] * USERS
+    assert "drawn_from" not in standings(everyone, models, "", None, nothing, 100)
+    monkeypatch.setattr("models.evaluation.question.REPORT_USERS", 7)
+    some, again = (ask(trial, NO_PROFILES, report=True) for _ in range(2))
+    assert len(some.users) == 7
+    assert some.users.tolist() == again.users.tolist()
+    assert set(some.users) < set(everyone.users)
+    assert len(ask(trial, NO_PROFILES).users) == len(everyone.users)
+    judged = judge(some, popularity(trial.train)).ndcg()
+    whole = judge(everyone, popularity(trial.train)).ndcg()
+    assert judged.tolist() == whole[np.isin(everyone.users, some.users)].tolist()
+    found = standings(
+        some, {"popularity": Contender((popularity(trial.train),))}, "", None, [], 100
+    )
+    assert (found["users"], found["drawn_from"]) == (7, len(everyone.users))
 
 
 def test_scores_of_pairs_compare_across_users() -> None:

@@ -15,10 +15,11 @@ from jobs.settings.model import Settings
 from models.compression.onnx_export import OPSET, export_towers
 from models.data.interactions import Catalogue, History
 from models.network.towers import TwoTowers
-from models.serving.bundle import USER_TOWER, Bundle
+from models.serving.bundle import PROFILE_MAP, USER_TOWER, Bundle
+from models.serving.history_encoder import HistoryEncoder, blocks_in, by_block
 from models.serving.item_factors import item_factors
 from models.serving.manifest import FileFacts
-from models.serving.user_encoder import HistoryEncoder
+from models.serving.text_vectors import KeptVectors, TextVectors
 
 COUNT = 40
 
@@ -77,8 +78,10 @@ def network(made: TwoTowers, items: list[int], likes: list[float]) -> np.ndarray
 
 def encoded(folder: Path, made: TwoTowers) -> np.ndarray:
     described = toy_version.manifest("toy", list("01234"))
-    described = replace(described, files={USER_TOWER: FileFacts("", 0)})
-    encoder = HistoryEncoder(Bundle(folder, described), made.own_history.numpy(), threads=1)
+    there = [path.name for path in folder.iterdir()]
+    described = replace(described, files={name: FileFacts("", 0) for name in there})
+    blocks = by_block(made.own_history.numpy(), described.blocks)
+    encoder = HistoryEncoder(Bundle(folder, described), blocks, threads=1)
     return encoder.encode([MIXED], np.zeros((1, toy_version.WIDTH), np.float32), None)
 
 
@@ -88,6 +91,76 @@ def test_what_was_not_liked_counts_in_scoring_as_in_the_network(tmp_path: Path) 
     expected = network(made, [2, 4, 0, 1], [0.0, 1.0, 0.0, 1.0])
     np.testing.assert_allclose(encoded(tmp_path, made), expected, atol=1e-5)
     assert not np.allclose(expected, network(made, [4, 1], [1.0, 1.0]), atol=1e-3)
+
+
+def histories(lengths: list[int], n_items: int) -> list[History]:
+    random = np.random.default_rng(8)
+    return [
+        History(
+            random.integers(0, n_items, length),
+            random.integers(1, 6, length) * 1.0,
+            np.sort(random.random(length)) * 10 * 86400.0,
+        )
+        for length in lengths
+    ]
+
+
+@pytest.fixture(scope="module")
+def encoders(tmp_path_factory: pytest.TempPathFactory) -> tuple[HistoryEncoder, HistoryEncoder]:
+    """Return what gathers, and what runs the graph that a version of an earlier release has."""
+    folder, n_items = tmp_path_factory.mktemp("towers"), 30
+    made = TwoTowers(toy_version.WIDTH, toy_version.start(n_items, np.random.default_rng(3)))
+    export_towers(made, toy_version.WIDTH, folder)
+    described = toy_version.manifest("toy", list(map(str, range(n_items))))
+    blocks = by_block(made.own_history.numpy(), described.blocks)
+    files: dict[str, FileFacts] = {USER_TOWER: FileFacts("", 0)}
+    graph = HistoryEncoder(Bundle(folder, replace(described, files=files)), blocks, 1)
+    files = files | {PROFILE_MAP: FileFacts("", 0)}
+    return HistoryEncoder(Bundle(folder, replace(described, files=files)), blocks, 1), graph
+
+
+def test_a_gather_is_the_graph_of_the_network(
+    encoders: tuple[HistoryEncoder, HistoryEncoder],
+) -> None:
+    gather, graph = encoders
+    users = histories([0, 1, 2, 7, 49, 50, 51, 120], 30)
+    profiles = toy_version.normal(np.random.default_rng(4), len(users), toy_version.WIDTH)
+    for clock in (None, 11 * 86400.0):
+        found, expected = (one.encode(users, profiles, clock) for one in (gather, graph))
+        assert found.dtype == np.float32
+        np.testing.assert_allclose(found, expected, rtol=1e-6, atol=2e-6)
+
+
+@hypothesis_settings(max_examples=30, deadline=None)
+@given(lengths=st.lists(st.integers(0, 70), min_size=1, max_size=40), data=st.data())
+def test_a_user_never_depends_on_neighbours(
+    encoders: tuple[HistoryEncoder, HistoryEncoder], lengths: list[int], data: st.DataObject
+) -> None:
+    gather, _ = encoders
+    users = histories(lengths, 30)
+    profiles = toy_version.normal(np.random.default_rng(4), len(users), toy_version.WIDTH)
+    rows = data.draw(st.lists(st.integers(0, len(users) - 1), min_size=1, max_size=40))
+    whole = gather.encode(users, profiles, 11 * 86400.0)
+    some = gather.encode([users[row] for row in rows], profiles[rows], 11 * 86400.0)
+    assert np.array_equal(some, whole[rows])
+
+
+def test_blocks_come_back_from_the_file_of_a_night() -> None:
+    described = toy_version.manifest("toy", ["0"])
+    history = toy_version.normal(np.random.default_rng(5), 9, toy_version.HISTORY)
+    parts = by_block(history, described.blocks)
+    flat = np.concatenate([part.ravel() for part in parts])
+    for part, found in zip(parts, blocks_in(flat, described.blocks), strict=True):
+        assert np.array_equal(part, found)
+        assert found.base is not None  # a view: mapped factors are not copied
+
+
+def test_a_text_that_was_kept_has_the_same_vector(bundle: Bundle) -> None:
+    texts = TextVectors(bundle.encoder, threads=1)
+    kept = KeptVectors(texts)
+    asked = ["drama", "comedy of the doctor", "drama", ""]
+    for _ in range(2):
+        assert np.array_equal(kept.encode(asked), texts.encode(asked))
 
 
 class TowerOfLikes(torch.nn.Module):
