@@ -1,8 +1,8 @@
 """The block of items that are liked next: what follows an item within a few interactions.
 
 - Up to `MOST_PAIRS` pairs of interactions are counted at once. Beyond, the items are taken a few
-  at a time, and of each the `MOST_FOLLOWERS` strongest followers are kept, so that memory follows
-  the number of items and not that of pairs.
+  at a time, and of each so many of the strongest followers are kept that all items together keep
+  `KEPT_CELLS`, so that memory doesn't follow the number of pairs.
 
 Trade-off: the order alone counts, not the time between two interactions.
 """
@@ -18,7 +18,7 @@ from models.data.interactions import Interactions
 from models.factors.blocks import BELOW, BELOW_IN_FIT, BlockAlgorithm, Evidence, HistoryWeights
 from models.factors.low_rank import low_rank
 
-MOST_PAIRS, MOST_FOLLOWERS = 30_000_000, 200
+MOST_PAIRS, KEPT_CELLS, LEAST_FOLLOWERS = 5_000_000, 60_000_000, 100
 
 
 @dataclass(frozen=True)
@@ -123,7 +123,7 @@ def strongest_followers(
 ) -> sparse.csr_array:
     """Return what `follow_counts` does, in single precision, rows and columns damped [n, n].
 
-    Of each row the `MOST_FOLLOWERS` greatest are kept; rows are multiplied by `source` [n],
+    Of each row the greatest are kept, as many as `KEPT_CELLS` leaves each; rows are multiplied by `source` [n],
     columns by `target` [n]. Rows are counted a few at a time.
     """
     order = np.lexsort((interactions.time, interactions.user))
@@ -133,9 +133,10 @@ def strongest_followers(
     ]
     places = np.argsort(items, kind="stable")  # of an item's interactions in the users' order
     ends = np.searchsorted(items[places], np.arange(interactions.n_items + 1))
+    most_kept = max(LEAST_FOLLOWERS, KEPT_CELLS // interactions.n_items)
     parts, first = [], 0
     while first < interactions.n_items:
-        most = ends[first] + MOST_PAIRS // 4 // len(steps)
+        most = ends[first] + MOST_PAIRS // len(steps)
         last = max(first + 1, int(np.searchsorted(ends, most, side="right")) - 1)
         here = places[ends[first] : ends[last]]
         rows, columns, values = [], [], []
@@ -149,16 +150,18 @@ def strongest_followers(
             values.append((both * (1.0 if step > 0 else backwards)).astype(np.float32))
         entries = np.concatenate(values), (np.concatenate(rows), np.concatenate(columns))
         counted = sparse.csr_array(entries, shape=(last - first, interactions.n_items))
-        parts.append(_greatest(counted, source[first:last], target))
+        parts.append(_greatest(counted, source[first:last], target, most_kept))
         first = last
     return sparse.csr_array(sparse.vstack(parts, format="csr"))
 
 
-def _greatest(counted: sparse.csr_array, source: Numbers, target: Numbers) -> sparse.csr_array:
-    """Return the damped counts [m, n], of each row the `MOST_FOLLOWERS` greatest."""
+def _greatest(
+    counted: sparse.csr_array, source: Numbers, target: Numbers, most: int
+) -> sparse.csr_array:
+    """Return the damped counts [m, n], of each row the greatest, `most` of them."""
     rows = np.repeat(np.arange(counted.shape[0]), np.diff(counted.indptr))
     values = (counted.data * source[rows] * target[counted.indices]).astype(np.float32)
     order = np.lexsort((-values, rows))
-    kept = order[np.arange(len(order)) - counted.indptr[rows[order]] < MOST_FOLLOWERS]
+    kept = order[np.arange(len(order)) - counted.indptr[rows[order]] < most]
     cells = rows[kept], counted.indices[kept]
     return sparse.csr_array((values[kept], cells), shape=counted.shape)

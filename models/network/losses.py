@@ -9,10 +9,17 @@ ones, chosen on validation, are the default.
 """
 
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
+
+
+class ItemFactors(Protocol):
+    """Ranking factors of items by their rows: a tensor [n, d], or what makes them when asked."""
+
+    def __getitem__(self, rows: Tensor) -> Tensor:
+        """Return the factors [m, d] of `rows` [m]."""
 
 
 class Ranking(NamedTuple):
@@ -24,7 +31,7 @@ class Ranking(NamedTuple):
     """
 
     users: Tensor
-    items: Tensor
+    items: Tensor | ItemFactors
     temperature: Tensor
     taken: Tensor
     target_users: Tensor
@@ -39,7 +46,7 @@ class Ranking(NamedTuple):
         own = (asked * self.items[self.target_items]).sum(dim=1) * self.temperature
         others = asked @ self.items[drawn].T * self.temperature
         same = drawn == self.target_items[:, None]
-        return own, others, self.taken[self.target_users][:, drawn] | same
+        return own, others, self.taken[self.target_users[:, None], drawn] | same
 
     def mean(self, losses: Tensor) -> Tensor:
         """Return the mean over users of the mean of each one's `losses` [m]."""
@@ -55,7 +62,12 @@ RankingLoss = Callable[[Ranking], Tensor]
 
 
 def ranking_softmax(ranking: Ranking) -> Tensor:
-    """Return the cross-entropy of each target against the whole catalogue."""
+    """Return the cross-entropy of each target against the whole catalogue.
+
+    Raises TypeError where factors are made only when asked: a sampled loss is for those.
+    """
+    if not isinstance(ranking.items, Tensor):
+        raise TypeError("a softmax over all items needs the factors of all items")
     scores = (ranking.users @ ranking.items.T) * ranking.temperature
     scores = scores.masked_fill(ranking.taken, -torch.inf)
     log_probability = nn.functional.log_softmax(scores, dim=1)

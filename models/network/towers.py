@@ -199,6 +199,21 @@ class TwoTowers(nn.Module):
             self.own_history.index_copy(0, rows, history),
         )
 
+    def factors_of(
+        self, rows: Tensor, text_vectors: Tensor, sums: Tensor, without: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Return what `item_factors` does, of the items `rows` [m] alone.
+
+        `text_vectors` [n, w], `sums` [n, d + h] and `without` [n] are those of all items.
+        """
+        size = self.own_ranking.shape[1]
+        own = (self.known[rows] & ~without[rows]).unsqueeze(1)
+        found = self.items(text_vectors[rows], sums[rows, :size], sums[rows, size:])
+        return (
+            torch.where(own, self.own_ranking[rows], found[0]),
+            torch.where(own, self.own_history[rows], found[1]),
+        )
+
     def user_factors(
         self,
         profiles: Tensor,

@@ -5,6 +5,9 @@
 - Each step withholds the own factors of one bucket of items. The language model predicts them from
   the items' texts and is trained by the error; all other items keep their factors.
 
+- Up to `LARGE_ITEMS` items a step computes the factors of all; beyond, of those alone that the
+  step is about: its bucket, its users' histories and the items that its loss draws.
+
 Trade-off: the language model is trained through the texts of items alone. Profiles are short and
 say little; they keep the vectors of the last validation.
 """
@@ -30,6 +33,8 @@ from models.network.losses import (
 from models.network.processes import gather_rows, rows_of_process
 from models.network.towers import TwoTowers
 from models.network.trunk import FrozenTrunk
+
+LARGE_ITEMS = 20_000
 
 BucketTerm = Callable[[Tensor, Tensor], Tensor]  # of rows [m] and their fresh vectors [m, w]
 Penalty = Callable[[], Tensor]
@@ -139,24 +144,48 @@ class FinetunedModel(nn.Module):
     def forward(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """Return the mixed loss and its terms for a batch of `Collator`."""
         rows = batch["bucket"]
-        ranking, history = self.item_factors(self.withheld)
+        large = self.bank.n_items > LARGE_ITEMS
+        if large:
+            history, items = self._asked_history(batch["items"])
+        else:
+            ranking, history = self.item_factors(self.withheld)
+            items = batch["items"]
         users = self.towers.user_factors(
             self.bank.vectors[batch["profiles"]],
             history,
-            batch["items"],
+            items,
             batch["ages"],
             batch["liked"],
-            torch.zeros(len(batch["items"]), device=rows.device),
+            torch.zeros(len(items), device=rows.device),
         )
         texts = self._texts(rows)
         fresh, _ = self.towers.items(texts, *self.split_sums(rows))
-        whole = ranking.index_copy(0, rows, fresh.to(ranking.dtype))
+        whole = (
+            AskedItems(self, rows, fresh)
+            if large
+            else ranking.index_copy(0, rows, fresh.to(ranking.dtype))
+        )
         terms = self._terms(batch, users, texts, whole)
         total = self.mix(terms)
         for name, penalty in self._penalties.items():
             terms[name] = penalty()
             total = total + terms[name]
         return {"loss": total, **{name: term.detach() for name, term in terms.items()}}
+
+    def _asked_history(self, items: Tensor) -> tuple[Tensor, Tensor]:
+        """Return history factors [m, h] of the `items` [b, l] alone, and their rows in it [b, l].
+
+        The row behind the last one stands for no item, as n does in `items`.
+        """
+        there = items < self.bank.n_items
+        rows, places = torch.unique(items[there], return_inverse=True)
+        found = torch.full_like(items, len(rows)).masked_scatter(there, places)
+        return self.factors_of(rows)[1], found
+
+    @torch.no_grad()
+    def factors_of(self, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """Return ranking [m, d] and history factors [m, h] of `rows`, without the withheld ones."""
+        return self.towers.factors_of(rows, self.bank.items, self.sums, self.withheld)
 
     def _texts(self, rows: Tensor) -> Tensor:
         """Return vectors [m, w] of the bucket's texts, of which each process encodes its share."""
@@ -166,7 +195,11 @@ class FinetunedModel(nn.Module):
         return gather_rows(own, torch.from_numpy(places).to(rows.device), len(rows))
 
     def _terms(
-        self, batch: dict[str, Tensor], users: Tensor, texts: Tensor, ranking: Tensor
+        self,
+        batch: dict[str, Tensor],
+        users: Tensor,
+        texts: Tensor,
+        ranking: "Tensor | AskedItems",
     ) -> dict[str, Tensor]:
         """Return the losses that have a weight; `pair_places` are places in the bucket."""
         rows, wanted = batch["bucket"], self.mix.weights
@@ -191,3 +224,20 @@ class FinetunedModel(nn.Module):
             cosine = cosine_alignment(users[batch["target_users"]], liked)
             terms["cosine"] = batch["share_of_cosine"] * cosine
         return {name: terms[name] for name in wanted}
+
+
+class AskedItems:
+    """Ranking factors of the items that are asked for; those of a bucket are what texts predict."""
+
+    def __init__(self, model: FinetunedModel, bucket: Tensor, fresh: Tensor) -> None:
+        self._model = model
+        self._fresh = fresh
+        self._place = torch.full((model.bank.n_items,), -1, device=bucket.device)
+        self._place[bucket] = torch.arange(len(bucket), device=bucket.device)
+
+    def __getitem__(self, rows: Tensor) -> Tensor:
+        """Return the factors [m, d] of `rows` [m]."""
+        ranking, _ = self._model.factors_of(rows)
+        places = self._place[rows]
+        inside = (places >= 0).unsqueeze(1)
+        return torch.where(inside, self._fresh[places.clamp(min=0)].to(ranking.dtype), ranking)

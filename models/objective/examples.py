@@ -3,6 +3,8 @@
 - The user's factors are computed from the part before the cut; targets and labels come from after.
 - The targets of a step are those in one bucket: items of similar text length whose own factors are
   withheld.
+- A pass has at most `MOST_STEPS` steps, so that its cost is bounded: of a larger catalogue every
+  pass shows other buckets.
 - Random draws depend on seed, pass and step alone, so that a resumed run, and every process of a
   shared one, sees the same examples as an uninterrupted one.
 """
@@ -21,6 +23,7 @@ from models.data.interactions import History, Interactions, histories
 from models.data.matrices import pad_histories
 from models.network.processes import batch_of_process
 
+MOST_STEPS = 500
 PRIOR_LIKES, PRIOR_DISLIKES = 2.0, 2.0
 
 
@@ -83,7 +86,8 @@ class CutHistories:
 class TrainingSteps(Dataset[dict[str, Tensor]]):
     """The steps of a pass, each with one bucket of items and the next `users` users.
 
-    A pass has every bucket once and all users equally often, both in random order.
+    A pass has every bucket once, but no more than `MOST_STEPS` of them, and all users equally
+    often, both in random order.
     """
 
     def __init__(
@@ -99,6 +103,7 @@ class TrainingSteps(Dataset[dict[str, Tensor]]):
         self._buckets = buckets
         self._users = users
         self._seed = seed
+        self._steps = min(len(buckets), MOST_STEPS)
         self.set_epoch(0)
 
     def set_epoch(self, epoch: int) -> None:
@@ -106,11 +111,11 @@ class TrainingSteps(Dataset[dict[str, Tensor]]):
         random = np.random.default_rng([self._seed, epoch])
         self._epoch = epoch
         self._order = random.permutation(len(self._buckets))
-        asked = random.permutation(len(self._buckets) * self._users)
+        asked = random.permutation(self._steps * self._users)
         self._asked = asked % max(len(self._histories), 1)
 
     def __len__(self) -> int:
-        return len(self._buckets) if len(self._histories) else 0
+        return self._steps if len(self._histories) else 0
 
     def __getitem__(self, step: int) -> dict[str, Tensor]:
         random = np.random.default_rng([self._seed, self._epoch, step])

@@ -38,7 +38,7 @@ from models.network.paraphrasing import paraphrases
 from models.network.retention import REPLAYED
 from models.network.towers import TwoTowers
 from models.objective.adversarial import FastGradient
-from models.objective.bank import BucketTerm, FinetunedModel, Penalty, TextBank
+from models.objective.bank import LARGE_ITEMS, BucketTerm, FinetunedModel, Penalty, TextBank
 from models.objective.examples import Collator, CutHistories, Labels, StepLoader, TrainingSteps
 from models.objective.options import RegularisationOptions
 from models.objective.preparation import (
@@ -140,7 +140,15 @@ def _ranking_loss(train: Interactions, losses: LossOptions) -> RankingLoss:
             f"setting `ranking_loss`: {losses.ranking_loss} counts for nothing while "
             "`ranking_weight` is 0"
         )
-    if losses.ranking_loss == "sampled_softmax":
+    sampled = losses.ranking_loss == "sampled_softmax"
+    if losses.ranking_loss == "softmax" and train.n_items > LARGE_ITEMS and losses.ranking_weight:
+        _log.warning(
+            "setting `ranking_loss`: with %d items softmax is estimated from %d drawn ones",
+            train.n_items,
+            losses.negatives,
+        )
+        sampled = True
+    if sampled:
         counts = np.bincount(train.item, minlength=train.n_items)
         return SampledSoftmax(torch.from_numpy(counts).float(), losses.negatives)
     if losses.ranking_loss == "gbce":
@@ -196,7 +204,7 @@ def training_loop(
         _objective(model.bank, options),
         StepLoader(steps),
         model=model,
-        args=training_arguments(options, folder, len(buckets)),
+        args=training_arguments(options, folder, len(steps)),
         train_dataset=steps,
         eval_dataset=[],
         callbacks=_callbacks(model, options),

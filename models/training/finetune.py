@@ -9,8 +9,8 @@
 - A step that doesn't fit into memory is halved until it does. A loss that is not finite ends the
   training at once, with the best weights so far.
 
-Trade-off: a full softmax multiplies the batch with the whole catalogue at every step; for more than
-some 100,000 items, set `ranking_loss` to a sampled one.
+Trade-off: a full softmax multiplies the batch with the whole catalogue at every step; above 20,000
+items it is estimated from drawn ones.
 """
 
 import logging

@@ -108,9 +108,7 @@ def test_of_many_users_a_sample_is_asked_and_the_report_says_so(
     judged = judge(some, popularity(trial.train)).ndcg()
     whole = judge(everyone, popularity(trial.train)).ndcg()
     assert judged.tolist() == whole[np.isin(everyone.users, some.users)].tolist()
-    found = standings(
-        some, {"popularity": Contender((popularity(trial.train),))}, "", None, [], 100
-    )
+    found = standings(some, models, "", None, nothing, 100)
     assert (found["users"], found["drawn_from"]) == (7, len(everyone.users))
 
 

@@ -68,7 +68,8 @@ def test_many_transitions_are_counted_as_few_are(
     np.testing.assert_allclose(
         transitions.transitions(interactions, grades, options).toarray(), few, rtol=1e-5
     )
-    monkeypatch.setattr(transitions, "MOST_FOLLOWERS", 3)
+    monkeypatch.setattr(transitions, "KEPT_CELLS", 0)
+    monkeypatch.setattr(transitions, "LEAST_FOLLOWERS", 3)
     strongest = transitions.transitions(interactions, grades, options).toarray()
     assert ((strongest > 0).sum(axis=1) == 3).all()
     for kept, whole in zip(strongest, few, strict=True):
