@@ -81,6 +81,13 @@ class _Data(Options):
         "publish",
         pattern=r"^[1-9][0-9]*[mg]$",
     )
+    memory_gb: float = setting(
+        0.0,
+        "Memory in GB (10^9 bytes) that a step may take; 0: what the machine, or its container, "
+        "has free. Data that need more are refused before anything is read.",
+        "train", "evaluate",
+        ge=0, le=100_000,
+    )  # fmt: skip
     # data
     positive_threshold: float = setting(
         4.0, "An interaction with at least this value is a positive.", "train", "evaluate",

@@ -26,6 +26,7 @@ from jobs.reports.evaluation import terminal_table, write_evaluation
 from jobs.settings.model import Settings
 from jobs.warehouse.dataset import Dataset, read_dataset
 from jobs.warehouse.delta import Warehouse
+from jobs.warehouse.footprint import needs_of_evaluation, refuse_too_large, size_of
 from jobs.warehouse.tables import INTERACTIONS
 from models.data.splits import SPLITS
 from models.errors import InputError
@@ -50,6 +51,8 @@ def run(
     names = _names(split)
     bundle = context.registry.candidate(model_version)
     _refuse_other_threshold(settings, bundle)
+    size = size_of(warehouse, bundle.manifest.settings.factors)
+    refuse_too_large("evaluate", needs_of_evaluation(size), settings.memory_gb)
     with context.recorded("evaluate", model_version=bundle.version) as record:
         dataset = read_dataset(warehouse, bundle.manifest.tables)
         record.inputs |= dataset.versions

@@ -19,6 +19,7 @@ from jobs.versions.trained import training_settings, version_name, write_version
 from jobs.versions.workplace import only_maker, whole_version
 from jobs.warehouse.dataset import Dataset, read_dataset
 from jobs.warehouse.delta import Warehouse
+from jobs.warehouse.footprint import needs_of_training, refuse_too_large, size_of
 from models.errors import InputError
 from models.network.processes import run_in_processes
 from models.serving.bundle import Bundle, open_bundle
@@ -27,6 +28,8 @@ from models.serving.bundle import Bundle, open_bundle
 def run(context: Context) -> dict[str, Any]:
     """Train, write the version, register it as the candidate."""
     settings, registry = context.settings, context.registry
+    size = size_of(context.warehouse, settings.factors)
+    refuse_too_large("train", needs_of_training(size), settings.memory_gb)
     with context.recorded("train") as record:
         dataset = read_dataset(context.warehouse)
         record.inputs |= dataset.versions

@@ -123,8 +123,8 @@ def strongest_followers(
 ) -> sparse.csr_array:
     """Return what `follow_counts` does, in single precision, rows and columns damped [n, n].
 
-    Of each row the greatest are kept, as many as `KEPT_CELLS` leaves each; rows are multiplied by `source` [n],
-    columns by `target` [n]. Rows are counted a few at a time.
+    Of each row the greatest are kept, as many as `KEPT_CELLS` leaves each. Rows are multiplied by
+    `source` [n], columns by `target` [n], and counted a few at a time.
     """
     order = np.lexsort((interactions.time, interactions.user))
     users, items = interactions.user[order], interactions.item[order]
