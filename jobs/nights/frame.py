@@ -148,15 +148,15 @@ def written_lists(
 
     `rows` are those of `user_rows`. `lists` gets `plan.batch_users` users at a time; the item ids
     are in `plan.night_folder`. A user whom `lists` leaves out gets the list that was kept. `done`
-    counts the users seen and scored.
+    counts the users seen and scored, and the pairs scored in 32 bits.
     """
 
     def attempt(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         item_ids = read_item_ids(SparkFiles.get(plan.night_folder))
-        seen = scored = 0
+        seen = scored = examined = 0
 
         def tables() -> Iterator[pa.Table]:
-            nonlocal seen, scored
+            nonlocal seen, scored, examined
             for some in whole_users(batches, plan.batch_users):
                 users = users_of(some, plan.k)
                 found = lists(users)
@@ -164,10 +164,11 @@ def written_lists(
                 if len(found.users) < len(users.ids):
                     yield kept_rows(some, users, found, to.model_version)
                 seen, scored = seen + len(users.ids), scored + len(found.users)
+                examined += found.examined
 
         yield from written(tables(), to)
         task = TaskContext.get()
-        done.add({task.partitionId() if task else 0: (seen, scored)})
+        done.add({task.partitionId() if task else 0: (seen, scored, examined)})
 
     return rows.mapInArrow(attempt, _FILES_IN_SPARK)
 

@@ -3,16 +3,16 @@
 A retried or speculative task counts the same users again, under the same number; a plain sum
 would hold them twice.
 
-Trade-off: the driver keeps two numbers for each task.
+Trade-off: the driver keeps three numbers for each task.
 """
 
 from pyspark import AccumulatorParam
 
-Counts = dict[int, tuple[int, int]]
+Counts = dict[int, tuple[int, int, int]]
 
 
 class TaskCounts(AccumulatorParam[Counts]):
-    """Users that went through a task and those of them that were scored, by the task's number."""
+    """By a task's number: users that went through it, users scored, pairs scored in 32 bits."""
 
     def zero(self, value: Counts) -> Counts:  # noqa: ARG002
         """Return what a task starts from."""

@@ -93,6 +93,8 @@ class Ranker:
             opened = open_session(ranker_path, threads, device)
             self._graph = GraphSearch(opened, self._items, rankable, batch_users, block_items)
         self._shortlist = Shortlist(self._items, rankable, block_items)
+        self.examined = 0
+        """Pairs that the shortlists left to be scored in 32 bits, so far."""
 
     def top_k(
         self, user_factors: Factors, excluded: Sequence[Rows], k: int
@@ -110,11 +112,12 @@ class Ranker:
         if not width or not len(user_factors):
             return scores, rows
 
-        def fill(start: int) -> None:
+        def fill(start: int) -> int:
             batch = slice(start, start + self._batch)
-            best, where = self._batch_top_k(user_factors[batch], excluded[batch], width)
+            best, where, examined = self._batch_top_k(user_factors[batch], excluded[batch], width)
             scores[batch, :width] = best
             rows[batch, :width] = np.where(np.isneginf(best), NO_ITEM, where)
+            return examined
 
         starts = range(0, len(user_factors), self._batch)
         if self._graph is not None:
@@ -124,16 +127,18 @@ class Ranker:
         # a BLAS that spins on other cores takes them from the other batches
         with _blas().limit(limits=1, user_api="blas"), ThreadPoolExecutor(self._threads) as pool:
             self._shortlist.calibrate(user_factors[:_CALIBRATED_USERS])
-            list(pool.map(fill, starts))
+            self.examined += sum(pool.map(fill, starts))
         return scores, rows
 
     def _batch_top_k(
         self, users: Factors, excluded: Sequence[Rows], width: int
-    ) -> tuple[Factors, Rows]:
+    ) -> tuple[Factors, Rows, int]:
+        """Return scores and rows [b, width], and how many pairs were scored in 32 bits."""
         if self._graph is not None:
-            return self._graph.top(users, excluded, width)
+            return *self._graph.top(users, excluded, width), 0
         lists, ceiling = self._shortlist.of(users, excluded, width)
         scores, rows = _best(*_scored(users, self._items, lists, width), width)
+        examined = sum(map(len, lists))
         short = np.flatnonzero(scores[:, -1] < ceiling)
         if len(short):  # some item off the list may belong here
             banned = [excluded[user] for user in short.tolist()]
@@ -141,7 +146,8 @@ class Ranker:
             lists, _ = self._shortlist.of(users[short], banned, width, floor)
             found = _scored(users[short], self._items, lists, width)
             scores[short], rows[short] = _best(*found, width)
-        return scores, rows
+            examined += sum(map(len, lists))
+        return scores, rows, examined
 
     def _check(self, user_factors: Factors, excluded: Sequence[Rows], k: int) -> None:
         if user_factors.ndim != 2 or user_factors.shape[1] != self._items.shape[1]:

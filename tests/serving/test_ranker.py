@@ -57,6 +57,18 @@ def test_the_answer_is_visible_by_eye(graph: Path) -> None:
     assert scores.tolist() == [[2, 1], [1, 0], [3, 2]]
 
 
+def test_the_ranker_counts_what_it_had_to_score_in_32_bits(graph: Path) -> None:
+    random = np.random.default_rng(0)
+    items = random.standard_normal((3000, 8)).astype(np.float32)
+    users = random.standard_normal((4, 8)).astype(np.float32)
+    ours = ranker(graph, items)
+    ours.top_k(users, [rows_of()] * 4, 5)
+    once = ours.examined
+    assert 4 * 5 <= once < 4 * 300
+    ours.top_k(users, [rows_of()] * 4, 5)
+    assert ours.examined == 2 * once
+
+
 def test_equal_scores_stand_in_the_order_of_the_rows_across_blocks(graph: Path) -> None:
     items = np.ones((7, 3), dtype=np.float32)
     users = np.ones((2, 3), dtype=np.float32)

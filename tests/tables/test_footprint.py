@@ -29,7 +29,10 @@ LARGE = Size(interactions=20_000_000, items=300_000, users=1_000_000, factors=44
 
 def write_some(warehouse: Warehouse) -> None:
     rows = {
-        ITEMS: [{"item_id": str(item), "title": "", "text": "", "attributes": [], "available": True} for item in range(3)],
+        ITEMS: [
+            {"item_id": item, "title": "", "text": "", "attributes": [], "available": True}
+            for item in "123"
+        ],
         USERS: [{"user_id": "a", "text": "", "attributes": []}],
         INTERACTIONS: [
             {"user_id": user, "item_id": "1", "value": 5.0, "ingest_id": "i",
