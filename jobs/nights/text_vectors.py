@@ -4,6 +4,9 @@
 - A vector depends on its text and the version alone (`models.serving.text_vectors.TextVectors`), so
   what is read has the same bits as what would be encoded.
 
+- Of items only those are encoded that the version doesn't know: the others have factors of their
+  own, whatever their texts say.
+
 Trade-off: all vectors of a version pass through the driver: 1.5 GB for a million texts. Vectors
 of old versions stay until somebody deletes their partition.
 """
@@ -20,10 +23,28 @@ import pyarrow.dataset as ds
 from jobs.warehouse.delta import Warehouse
 from jobs.warehouse.tables import TABLES, TEXT_VECTORS
 from models.data.arrays import Factors
+from models.data.interactions import Catalogue
+from models.data.texts import item_texts
 from models.serving.bundle import Bundle
 from models.serving.text_vectors import TextVectors
 
 LOGGER = logging.getLogger(__name__)
+
+
+def item_vectors(
+    warehouse: Warehouse, bundle: Bundle, catalogue: Catalogue, threads: int
+) -> tuple[Factors, int]:
+    """Return the vectors [n, w] of the items' texts, and how many had to be encoded.
+
+    Items that the version knows have zeros, since nothing asks for theirs.
+    """
+    known = set(bundle.item_ids)
+    fresh = [row for row, item in enumerate(catalogue.item_ids) if item not in known]
+    texts = item_texts(catalogue)
+    found, encoded = text_vectors(warehouse, bundle, [texts[row] for row in fresh], threads)
+    vectors = np.zeros((len(texts), found.shape[1]), dtype=np.float32)
+    vectors[fresh] = found
+    return vectors, encoded
 
 
 def text_vectors(

@@ -3,7 +3,8 @@
 - Champion and table versions are pinned under the lock, so that a wait doesn't make them old. They
   travel with the staged rows. Of the tables a night reads what was known at the end of its date
   (`jobs.nights.horizon`).
-- New texts are encoded and the items' factors computed once, into files that every worker maps.
+- New texts of items that the champion doesn't know are encoded and the items' factors computed
+  once, into files that every worker maps.
 - Spark brings the interactions of each user together; its tasks score the users against all items
   and write the lists to files; lists of users of whom nothing has changed since an earlier night,
   and whom no new item reaches, are kept.
@@ -27,7 +28,7 @@ from jobs.nights.incremental import Kept, kept_lists
 from jobs.nights.rows import write_item_ids
 from jobs.nights.staged import StagedNight, night_or_default
 from jobs.nights.staging import stage
-from jobs.nights.text_vectors import text_vectors
+from jobs.nights.text_vectors import item_vectors
 from jobs.settings.model import Settings
 from jobs.spark.session import open_session
 from jobs.spark.shipping import ship_code, shipped
@@ -35,7 +36,6 @@ from jobs.warehouse.dataset import read_catalogue
 from jobs.warehouse.delta import Warehouse
 from jobs.warehouse.tables import INTERACTIONS, ITEMS, RECOMMENDATIONS_STAGED, USERS
 from models.data.interactions import Catalogue
-from models.data.texts import item_texts
 from models.processors import usable_cores
 from models.serving.bundle import RANKER, Bundle
 from models.serving.night import NightPlan, block_items, prepare, usable_device
@@ -102,7 +102,7 @@ def _prepare(
 ) -> int:
     """Write the night's arrays to `folder`; return how many texts had to be encoded."""
     threads = usable_cores()
-    vectors, encoded = text_vectors(warehouse, bundle, item_texts(catalogue), threads)
+    vectors, encoded = item_vectors(warehouse, bundle, catalogue, threads)
     prepare(bundle, catalogue, vectors, kept.entering if kept else (), folder, threads)
     write_item_ids(folder, catalogue.item_ids)
     return encoded
