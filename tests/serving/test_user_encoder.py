@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from jobs.settings.model import Settings
 from models.compression.onnx_export import OPSET, export_towers
 from models.data.interactions import Catalogue, History
+from models.factors.popularity import Popularity
 from models.network.towers import TwoTowers
 from models.serving.bundle import PROFILE_MAP, USER_TOWER, Bundle
 from models.serving.history_encoder import HistoryEncoder, blocks_in, by_block
@@ -109,9 +110,12 @@ def histories(lengths: list[int], n_items: int) -> list[History]:
 def encoders(tmp_path_factory: pytest.TempPathFactory) -> tuple[HistoryEncoder, HistoryEncoder]:
     """Return what gathers, and what runs the graph that a version of an earlier release has."""
     folder, n_items = tmp_path_factory.mktemp("towers"), 30
-    made = TwoTowers(toy_version.WIDTH, toy_version.start(n_items, np.random.default_rng(3)))
+    weighing = Popularity(visiting=(0.4, -0.3, 0.2, 0.1))
+    begun = replace(toy_version.start(n_items, np.random.default_rng(3)), popularity=weighing)
+    made = TwoTowers(toy_version.WIDTH, begun)
     export_towers(made, toy_version.WIDTH, folder)
     described = toy_version.manifest("toy", list(map(str, range(n_items))))
+    described = replace(described, popularity=weighing)
     blocks = by_block(made.own_history.numpy(), described.blocks)
     files: dict[str, FileFacts] = {USER_TOWER: FileFacts("", 0)}
     graph = HistoryEncoder(Bundle(folder, replace(described, files=files)), blocks, 1)
