@@ -69,7 +69,7 @@ def needs_of_training(size: Size) -> dict[str, float]:
         "items' texts and attributes": _PER_ITEM_ROW * items,
         "items' text vectors and token states": items * TEXT_DIM * (3 * single + 2 * TOKENS),
         "factors": items * (2 * size.factors + 8) * single * 5,
-        "EASE": 24.0 * items**2 if exact else items * axes * single * 4,
+        "EASE": 24.0 * items**2 if exact else items * axes * single * 7,
         "transitions": 24.0 * min(pairs, KEPT_CELLS) + 60.0 * min(pairs, MOST_PAIRS),
         "scores of a validation": 48.0 * SCORES_AT_ONCE,
     }
@@ -81,7 +81,7 @@ def needs_of_evaluation(size: Size) -> dict[str, float]:
     exact = smaller * size.items <= EXACT_CELLS
     dense = 24.0 * smaller * size.items
     return needs_of_training(size) | {
-        "EASE among the baselines": dense if exact else size.items * (AXES + 20) * 4.0 * 4
+        "EASE among the baselines": dense if exact else size.items * (AXES + 20) * 4.0 * 7
     }
 
 

@@ -37,8 +37,8 @@ class Spectrum:
 
     def leverage(self, penalty: float) -> Numbers:
         """Return the diagonal [n] of EASE's projection, below 1."""
-        squares = np.square(self.axes)
-        return np.minimum(squares @ self.shares(penalty), 1.0 - 1e-6)
+        squares = np.square(self.axes) @ self.shares(penalty).astype(np.float32)
+        return np.minimum(squares.astype(np.float64), 1.0 - 1e-6)
 
     def item_weights(self, penalty: float, source: Numbers, target: Numbers) -> LinearOperator:
         """Return EASE's weights [n, n], rows times `source` [n] and columns times `target` [n]."""
