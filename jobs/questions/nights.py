@@ -4,7 +4,8 @@
   asked with the days that have really passed; the next 6 % of the positives are true.
 - A version's recipe is fitted anew at each cut, to what was known then, with three kinds of text
   vectors: none, those of the untouched language model, and the shipped ones.
-- Baselines are fitted anew too, with what was chosen for them on the night before the first.
+- The night's weights are chosen before each cut. What takes many fits is chosen once, before the
+  first: how EASE is fitted and blocks weigh right after a visit, and the baselines' settings.
 
 Trade-off: the language model is that of the version. It was tuned on later interactions than those
 of the first nights; the report says so.
@@ -88,6 +89,7 @@ def _asked(
         return
     earlier = night(interactions, threshold, CUTS[0] - WIDTH, CUTS[0])
     chosen = choose_collaborative(earlier.train, ask(earlier, dataset.profiles))
+    recipe, fit = recipes[SHIPPED], None
     for cut in CUTS:
         trial = night(interactions, threshold, cut, cut + WIDTH)
         question = ask(trial, dataset.profiles, report=True)
@@ -95,8 +97,7 @@ def _asked(
             continue
         LOGGER.info("nights: %d users came back after %.0f %%", len(question.users), 100 * cut)
         models = collaborative(trial, chosen, implicit_factors(settings))
-        chosen_now = choose_on_past(recipes[SHIPPED], trial, dataset.profiles)
-        ours = {
-            name: Contender((recipe.scorer(trial, chosen_now),)) for name, recipe in recipes.items()
-        }
+        fit = fit or choose_on_past(recipe, trial, dataset.profiles)
+        weighed = recipe.weights(trial.labelled_train, threshold, fit).algorithms
+        ours = {name: Contender((one.scorer(trial, weighed),)) for name, one in recipes.items()}
         yield question, models | ours

@@ -1,7 +1,7 @@
 """How users who have just been here weigh blocks and popularity: by likelihood.
 
-- The weights are those under which what users liked next is most likely, in a softmax over all
-  items that may be ranked, each user counting as one.
+- The weights are those under which what users liked next is most likely, in a softmax over the
+  items that stand highest by default, each user counting as one.
 - Few users can't tell nine weights apart, so that the defaults hold them: a squared penalty on what
   they differ counts as much as PULL users.
 
@@ -15,12 +15,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from models.data.arrays import Mask
+from models.data.arrays import Mask, Rows
 from models.factors.start import Algorithms
 from models.network.towers import Contexts, block_gains
 from models.nights.parts import ScoreParts
 
-PULL, STEPS = 50.0, 40
+PULL, STEPS, HIGHEST = 50.0, 40, 500
 
 
 def likeliest(parts: ScoreParts, algorithms: Algorithms, users: Mask) -> Algorithms:
@@ -31,13 +31,10 @@ def likeliest(parts: ScoreParts, algorithms: Algorithms, users: Mask) -> Algorit
     asked = np.flatnonzero(users & (parts.truth & parts.allowed).any(axis=1))
     if len(asked) == 0:
         return algorithms
-    fixed, features = _features(parts, algorithms, asked)
-    allowed = torch.from_numpy(parts.allowed[asked])
-    truth = torch.from_numpy(parts.truth[asked] & parts.allowed[asked]).float()
-    truth /= truth.sum(dim=1, keepdim=True)
     default = torch.tensor(
         [*(block.weights.gain for block in algorithms.blocks), *algorithms.popularity.visiting]
     )
+    fixed, features, allowed, share = _highest(parts, algorithms, default, asked)
     found = default.clone().requires_grad_()
     temperature = torch.zeros(1, requires_grad=True)
     search = torch.optim.LBFGS([found, temperature], max_iter=STEPS, line_search_fn="strong_wolfe")
@@ -48,7 +45,7 @@ def likeliest(parts: ScoreParts, algorithms: Algorithms, users: Mask) -> Algorit
         likely = torch.log_softmax(
             (scores * temperature.exp()).masked_fill(~allowed, -torch.inf), dim=1
         )
-        surprise = -(truth * likely.masked_fill(~allowed, 0.0)).sum(dim=1).mean()
+        surprise = -(share * likely.masked_fill(~allowed, 0.0)).sum(dim=1).mean()
         value = surprise + PULL / len(asked) * ((found - default) ** 2).sum()
         value.backward()
         return value
@@ -57,9 +54,25 @@ def likeliest(parts: ScoreParts, algorithms: Algorithms, users: Mask) -> Algorit
     return _weighed(algorithms, found.detach().tolist())
 
 
-def _features(
-    parts: ScoreParts, algorithms: Algorithms, users: np.ndarray
-) -> tuple[Tensor, Tensor]:
+def _highest(
+    parts: ScoreParts, algorithms: Algorithms, default: Tensor, users: Rows
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Return what the softmax is over: the true items and those that stand highest by default.
+
+    They are `_features`, which may be ranked, and what share each has of the user's true items.
+    """
+    fixed, features = _features(parts, algorithms, users)
+    allowed = torch.from_numpy(parts.allowed[users])
+    truth = torch.from_numpy(parts.truth[users]) & allowed
+    scores = fixed + torch.einsum("f,fun->un", default, features)
+    first = scores.masked_fill(~allowed, -torch.inf).masked_fill(truth, torch.inf)
+    items = first.topk(min(HIGHEST, allowed.shape[1])).indices
+    fixed, allowed, truth = (one.gather(1, items) for one in (fixed, allowed, truth))
+    features = features.gather(2, items.expand(len(features), -1, -1))
+    return fixed, features, allowed, truth / truth.sum(dim=1, keepdim=True)
+
+
+def _features(parts: ScoreParts, algorithms: Algorithms, users: Rows) -> tuple[Tensor, Tensor]:
     """Return the scores [u, n] that no weight changes, and those [f, u, n] of a weight of one."""
     weights = [replace(block.weights, gain=0.0) for block in algorithms.blocks]
     popularity = replace(algorithms.popularity, visiting=(0.0, 0.0, 0.0, 0.0))
