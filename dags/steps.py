@@ -16,13 +16,15 @@ import re
 import subprocess
 from contextlib import chdir
 from datetime import timedelta
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from airflow.providers.apache.spark.operators.spark_submit import SparkSubmitOperator
+from airflow.providers.standard.hooks.subprocess import SubprocessHook, SubprocessResult
 from airflow.providers.standard.operators.bash import BashOperator
 from airflow.sdk import Asset, Context, Param, RetryDecision, RetryPolicy
-from airflow.sdk.exceptions import AirflowFailException
+from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
 PROJECT = Path(__file__).resolve().parents[1]
 LOG4J = PROJECT / "jobs" / "spark" / "log4j2.properties"
@@ -36,7 +38,11 @@ RECOMMENDATIONS = Asset(name="recommendations", uri="x-nightrank://tables/recomm
 # one task at a time holds each: the GPU, and the right to commit to the tables
 GPU_POOL, WRITER_POOL = "gpu", "delta_writer"
 
-SOURCE = "{{ params.source or var.value.get('nightrank_source', 'ml-100k') }}"
+SOURCE = "{{ params.source or var.value.get('nightrank_source', '') }}"
+NO_SOURCE = (
+    "no source to ingest: set the Airflow variable nightrank_source to a folder or the name of a "
+    "source, or fill in the field source"
+)
 # a run that an asset or a person starts may have no logical date, but every run has a run_after
 RUN_DATE = "{{ params.run_date or ((dag_run.logical_date or dag_run.run_after) | ds) }}"
 # the date of a run is never a typing error, however long ago the newest interaction was
@@ -50,16 +56,16 @@ SOURCE_FIELD = Param(
     type=["null", "string"],
     minLength=1,
     title="source",
-    description="What to ingest: a named source such as ml-100k, or a folder. "
-    "Empty: the Airflow variable nightrank_source, else ml-100k.",
+    description="What to ingest: a folder, or a named source such as ml-100k. By default that of "
+    "the Airflow variable nightrank_source.",
 )
 RUN_DATE_FIELD = Param(
     None,
     type=["null", "string"],
     format="date",
     title="run_date",
-    description="Night to score and publish. Empty: the date of the run. An earlier night than the "
-    "champion's training needs allow_later_model.",
+    description="Night to score and publish, by default the date of the run. An earlier night than "
+    "the champion's training needs allow_later_model.",
 )
 
 
@@ -137,14 +143,36 @@ def refuse_unknown(context: Context) -> None:
         raise AirflowFailException(f"unknown field {unknown[0]!r}; known: {known}")
 
 
+class LastLine(SubprocessHook):
+    """Runs a command and keeps the last line that it printed."""
+
+    last = ""
+
+    def run_command(self, *arguments: Any, **given: Any) -> SubprocessResult:
+        """Run it as Airflow's own hook does."""
+        result = super().run_command(*arguments, **given)
+        self.last = result.output
+        return result
+
+
 class Step(BashOperator):
     """A verb of the command line; `nightrank` is found on the worker's path."""
 
+    @cached_property
+    def subprocess_hook(self) -> LastLine:
+        """Return the hook that runs the command."""
+        return LastLine()
+
     def execute(self, context: Context) -> Any:
-        """Run the command with the filled fields alone."""
+        """Run the command with the filled fields alone; its last line ends the log of a failure."""
         refuse_unknown(context)
         self.env = filled(self.env)
-        return super().execute(context)
+        if "$SOURCE" in str(self.bash_command) and not self.env.get("SOURCE"):
+            raise AirflowFailException(NO_SOURCE)
+        try:
+            return super().execute(context)
+        except AirflowException as error:
+            raise AirflowException(f"{error} {self.subprocess_hook.last}") from None
 
 
 class SparkStep(SparkSubmitOperator):

@@ -23,12 +23,30 @@ from jobs.failures import VerbError, explained
 from jobs.json_text import json_text
 from jobs.settings.layers import load_settings
 from jobs.settings.model import Settings
+from jobs.settings.shapes import shape
+from jobs.suggestions import did_you_mean
 from models.errors import InputError
 
 LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+class Verbs(click.Group):
+    """The verbs; a mistyped one gets the verb that is most like it."""
+
+    def resolve_command(
+        self, context: click.Context, arguments: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Return the verb's name, the verb and its arguments; UsageError where there is none."""
+        name = arguments[0]
+        if self.get_command(context, name) is None and not name.startswith("-"):
+            known = did_you_mean(name, self.commands)
+            context.fail(f"No such command '{name}'{known or ': see nightrank --help'}")
+        return super().resolve_command(context, arguments)
+
+
+@click.group(
+    cls=Verbs, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
+)
 @click.version_option(package_name="nightrank")
 def cli() -> None:
     """Nightly recommendations from a fine-tuned language model, delivered as SQL tables."""
@@ -66,6 +84,7 @@ def _option(name: str) -> click.Option:
     return click.Option(
         [f"--{name.replace('_', '-')}", name],
         help=f"{field.description} [default: {field.default}]",
+        metavar=f"<{shape(name)}>",
         **(alone if field.annotation is bool else {}),
     )
 
@@ -97,7 +116,21 @@ verb(
         help="The source's column for a field, as user_id=customer_id; may be repeated.",
     ),
     click.Option(["--dry-run"], is_flag=True, help="Write nothing; show what would come of it."),
+    click.Option(["--snapshot"], is_flag=True, help="What SOURCE lacks goes: `ingest_mode`."),
+    click.Option(["--partial"], is_flag=True, help="Change the columns of SOURCE alone."),
 )  # fmt: skip
+verb(
+    "init",
+    "Write a sample shop, a file of all settings and a README into FOLDER, to begin with.",
+    click.Argument(["folder"]),
+    room="jobs.steps.setup",
+)
+verb(
+    "views",
+    "Print the SQL that makes the views `recommendations_latest` and `recommendations_named`.",
+    click.Option(["--engine"], default="duckdb", help="Whose: duckdb (default) or spark."),
+    room="jobs.steps.setup",
+)
 verb("train", "Fine-tune the language model; write a candidate version.")
 verb("tune", "Search settings of `train` on the validation part; write the best to a file.")
 verb("export", "Prune, export through Optimum, quantise, and gate on parity.", VERSION)

@@ -29,10 +29,10 @@ surroundings() {
   export AIRFLOW_CONN_SPARK_DEFAULT=${AIRFLOW_CONN_SPARK_DEFAULT:-'{"conn_type": "spark", "host": "local[*]"}'}
 }
 
-# Database and pools, once for each version of Airflow.
+# Database, pools and the demo's source, once for each version of Airflow.
 prepare() {
   local stamp="$AIRFLOW_HOME/prepared" version
-  version=$(python -c 'import importlib.metadata as m; print(m.version("apache-airflow"))')
+  version=$(python -c 'import importlib.metadata as m; print(m.version("apache-airflow"), "2")')
   if [ "$(cat "$stamp" 2>/dev/null || true)" = "$version" ]; then
     return
   fi
@@ -45,6 +45,10 @@ prepare() {
  "delta_writer": {"slots": 1, "description": "one writer of the tables", "include_deferred": false}}
 POOLS
   quietly airflow pools import "$AIRFLOW_HOME/pools.json"
+  # the DAGs have no source of their own: here, on a laptop, it is the demo's, until somebody says
+  if ! airflow variables get nightrank_source >/dev/null 2>&1; then
+    quietly airflow variables set nightrank_source ml-100k
+  fi
   echo "$version" >"$stamp"
 }
 
@@ -115,6 +119,8 @@ for _ in range(300):
 print(f"airflow: ready at {address}")
 for user, password in json.load(open(sys.argv[1])).items():
     print(f"airflow: user {user}, password {password}")
+print("airflow: the DAGs ingest what the variable nightrank_source says, at first ml-100k:")
+print("airflow: set it under Admin, Variables, to the folder of your own data")
 print("airflow: Ctrl-C ends everything", flush=True)
 ANNOUNCE
 }

@@ -32,7 +32,7 @@ _CHECKS = {
     "items that aren't available": f"""SELECT {_PAIR} FROM night WHERE NOT EXISTS (
         FROM available AS i WHERE i.item_id = night.item_id)""",
     "items that the user has seen": f"""SELECT {_PAIR} FROM night WHERE EXISTS (
-        FROM past AS s WHERE s.user_id = night.user_id AND s.item_id = night.item_id)""",
+        FROM had_lately AS s WHERE s.user_id = night.user_id AND s.item_id = night.item_id)""",
     "users that nobody knows": """SELECT DISTINCT user_id FROM night
         WHERE user_id NOT IN (SELECT user_id FROM expected)""",
     "users with fewer or more rows than due": """SELECT user_id FROM expected
@@ -67,8 +67,9 @@ def audit(tables: duckdb.DuckDBPyConnection, night: StagedNight) -> dict[str, in
 def _make_views(tables: duckdb.DuckDBPyConnection, night: StagedNight) -> None:
     """Make the views of the checks: what was known on the night's date, and what is staged.
 
-    `past` has the interactions until then, `available` the items that could be listed, `night` the
-    staged rows, and `expected` how many rows each user must have.
+    `past` has the interactions until then, `had_lately` those that keep their item off the list,
+    `available` the items that could be listed, `night` the staged rows, and `expected` how many
+    rows each user must have.
     """
     date = night.run_date
     profiles = (
@@ -78,6 +79,7 @@ def _make_views(tables: duckdb.DuckDBPyConnection, night: StagedNight) -> None:
         f"CREATE TEMP VIEW past AS SELECT * FROM {INTERACTIONS} "
         f"WHERE ts < TIMESTAMPTZ '{end_of(date)}'"
     )
+    tables.execute(f"CREATE TEMP VIEW had_lately AS SELECT * FROM past {_lately(night)}")
     tables.execute(
         f"CREATE TEMP VIEW available AS SELECT item_id FROM {ITEMS} "
         f"ANTI JOIN ({later('item_id', date)}) USING (item_id) WHERE available"
@@ -88,10 +90,22 @@ def _make_views(tables: duckdb.DuckDBPyConnection, night: StagedNight) -> None:
     )
     tables.execute(
         f"""CREATE TEMP VIEW expected AS
-        WITH seen AS (SELECT user_id, count(DISTINCT item_id) AS items FROM past
+        WITH seen AS (SELECT user_id, count(DISTINCT item_id) AS items FROM had_lately
                  SEMI JOIN available USING (item_id) GROUP BY user_id),
         everyone AS (SELECT user_id FROM past {profiles if USERS in night.inputs else ""})
         SELECT DISTINCT user_id, least({night.k},
             (SELECT count(*) FROM available) - coalesce(items, 0)) AS due
         FROM everyone LEFT JOIN seen USING (user_id)"""
     )
+
+
+def _lately(night: StagedNight) -> str:
+    """Return the SQL that limits `past` to what keeps its item off a list of the `night`."""
+    if night.repeat_days is None:
+        return ""
+    if night.repeat_days == 0:
+        return "WHERE false"
+    days = f"INTERVAL {night.repeat_days:g} DAY"
+    if night.asked == "last_visit":
+        return f"QUALIFY ts > max(ts) OVER (PARTITION BY user_id) - {days}"
+    return f"WHERE ts > TIMESTAMPTZ '{night.run_date} 00:00:00+00' - {days}"

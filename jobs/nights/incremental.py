@@ -4,7 +4,8 @@
   days since the newest interaction, until there are `SETTLED_DAYS` of them.
 - Where an earlier staged night had the same model and k, Delta's change feed tells which users'
   interactions or profiles have changed since. These users are scored, and so are those who have an
-  interaction that is more recent than `SETTLED_DAYS`, or that comes after the earlier night.
+  interaction that is more recent than `SETTLED_DAYS`, or that comes after the earlier night, or
+  whose item may be listed again since.
 - The change feed also tells which items have changed, and the two dates tell which have come in
   between (`jobs.nights.horizon`). A user is scored where such an item has to
   leave the user's list, or has another effect as part of the user's history. Whether a new item
@@ -156,8 +157,9 @@ def _touched(
 ) -> set[str]:
     """Return the users whose list of `earlier` can't be copied, whatever other items there are.
 
-    They have an interaction less than SETTLED_DAYS old or later than that night, an item in the
-    list that leaves, or an item in the history whose effect has changed.
+    They have an interaction less than SETTLED_DAYS old or later than that night, or whose item may
+    be listed again since, an item in the list that leaves, or an item in the history whose effect
+    has changed.
     """
     clock = dt.datetime.combine(earlier.run_date, dt.time(), dt.UTC)
     since = (clock - dt.timedelta(days=SETTLED_DAYS)).isoformat()
@@ -168,6 +170,7 @@ def _touched(
     query = f"""
         SELECT user_id FROM {INTERACTIONS}
         WHERE ts > TIMESTAMPTZ '{since}' AND ts < TIMESTAMPTZ '{end_of(night.run_date)}'
+        {_again(earlier, night)}
         UNION
         SELECT user_id FROM {INTERACTIONS} SEMI JOIN remembered USING (item_id)
         UNION
@@ -178,6 +181,19 @@ def _touched(
         tables.register("remembered", _ids(items.remembered))
         tables.register("leaving", _ids(items.leaving))
         return {str(user) for (user,) in tables.sql(query).fetchall()}
+
+
+def _again(earlier: StagedNight, night: StagedNight) -> str:
+    """Return the SQL for users with an item that may be listed on `night`, though not before."""
+    if not night.repeat_days or night.asked == "last_visit":
+        return ""
+    since, until = (
+        dt.datetime.combine(one.run_date, dt.time(), dt.UTC) - dt.timedelta(days=night.repeat_days)
+        for one in (earlier, night)
+    )
+    return f"""UNION
+        SELECT user_id FROM {INTERACTIONS}
+        WHERE ts > TIMESTAMPTZ '{since}' AND ts <= TIMESTAMPTZ '{until}'"""
 
 
 def _ids(item_ids: Collection[str]) -> pa.Table:

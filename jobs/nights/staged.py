@@ -13,7 +13,7 @@ before that has to be scored again before it can be published.
 import datetime as dt
 import json
 import re
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 
 from deltalake import DeltaTable
 
@@ -27,8 +27,9 @@ from models.errors import InputError
 class StagedNight:
     """What a staged night was made of.
 
-    `inputs` are the versions of the tables read, `asked` the setting of that name, and `as_of_date`
-    whether nothing after the run date was read, as releases before 0.3.0 did.
+    `inputs` are the versions of the tables read and `table_ids` their ids, `asked` the setting of
+    that name, `as_of_date` whether nothing after the run date was read, as releases before 0.3.0
+    did, and `repeat_days` when an item may be listed again (`models.data.repeats`).
     """
 
     run_date: dt.date
@@ -37,6 +38,8 @@ class StagedNight:
     inputs: dict[str, int]
     asked: str = "night"
     as_of_date: bool = False
+    table_ids: dict[str, str] = field(default_factory=dict)
+    repeat_days: float | None = None
 
     def metadata(self) -> str:
         """Return the text that the staging commit carries."""
@@ -73,6 +76,16 @@ def staged_night(warehouse: Warehouse, run_date: dt.date) -> tuple[StagedNight, 
     raise InputError(
         f"night {run_date} isn't staged: run `nightrank score --run-date {run_date}` first"
     )
+
+
+def refuse_other_tables(warehouse: Warehouse, night: StagedNight) -> None:
+    """Raise InputError where a table that `night` was made of has been made anew since."""
+    for name, table_id in night.table_ids.items():
+        if warehouse.table_id(name) != table_id:
+            raise InputError(
+                f"night {night.run_date} was scored from another table `{name}`, which was made "
+                f"anew since: run `nightrank score --run-date {night.run_date}` again"
+            )
 
 
 def staged_nights(warehouse: Warehouse) -> list[StagedNight]:

@@ -85,13 +85,14 @@ def _asked(
 ) -> Iterator[AskedNight]:
     """Yield each night on which somebody came back, with the models fitted to its past."""
     interactions, threshold = dataset.interactions, settings.positive_threshold
+    days = settings.repeat_days
     if not len(interactions.positives(threshold)):
         return
-    earlier = night(interactions, threshold, CUTS[0] - WIDTH, CUTS[0])
+    earlier = night(interactions, threshold, CUTS[0] - WIDTH, CUTS[0], days)
     chosen = choose_collaborative(earlier.train, ask(earlier, dataset.profiles))
     recipe, fit = recipes[SHIPPED], None
     for cut in CUTS:
-        trial = night(interactions, threshold, cut, cut + WIDTH)
+        trial = night(interactions, threshold, cut, cut + WIDTH, days)
         question = ask(trial, dataset.profiles, report=True)
         if len(question.users) == 0 or len(trial.train) == 0:
             continue

@@ -40,4 +40,4 @@ def _kind(manifest: Manifest) -> tuple[object, ...]:
         {name: value for name, value in values.items() if name not in MAY_DIFFER}
         for values in (manifest.settings.values, manifest.export_settings or {})
     )
-    return chosen, manifest.tables, manifest.code, shrunk, manifest.export_code
+    return chosen, manifest.tables, manifest.contents, manifest.code, shrunk, manifest.export_code

@@ -33,7 +33,9 @@ def standings_of(
     The pretrained vectors that baselines use are those of `bundle`.
     """
     LOGGER.info("evaluating split %s, versions: %s", name, [one.version for one in versions])
-    split = make_split(name, dataset.interactions, settings.positive_threshold)
+    split = make_split(
+        name, dataset.interactions, settings.positive_threshold, settings.repeat_days
+    )
     vectors = stored_vectors(bundle, PRETRAINED_VECTORS)(item_texts(dataset.catalogue))
     tuning = ask(split.tuning, dataset.profiles)
     found = standings(

@@ -19,6 +19,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from jobs.settings.model import Settings
+from jobs.suggestions import did_you_mean
 from models.errors import InputError
 
 ENVIRONMENT_PREFIX = "NIGHTRANK_"
@@ -46,7 +47,10 @@ class _Layer:
         for name in self.values:
             if name not in Settings.model_fields:
                 known = ", ".join(sorted(Settings.model_fields))
-                raise InputError(f"unknown setting `{name}` in {self.origin}; known: {known}")
+                alike = did_you_mean(name, Settings.model_fields)
+                raise InputError(
+                    f"unknown setting `{name}` in {self.origin}{alike}; known: {known}"
+                )
         try:
             found = Settings.model_validate(self.values, strict=not self.text)
         except ValidationError as error:

@@ -8,13 +8,14 @@
 Trade-off: one flat model. A name is the same word everywhere, at the price of longer names.
 """
 
-from typing import Annotated, Literal
+import tomllib
+from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator
 
 from jobs.settings.declaration import EVERY_STEP, setting
 from models.compression.options import QuantisationOptions, StudentOptions
-from models.data.options import AugmentationOptions
+from models.data.options import AugmentationOptions, RepeatOptions
 from models.factors.options import StartOptions
 from models.network.options import AdaptationOptions, EncoderOptions, LossOptions
 from models.objective.options import ExampleOptions, RegularisationOptions
@@ -24,6 +25,7 @@ from models.training.options import LoopOptions
 INNER_STEPS = {"tune": ("train",)}  # a command that does what others do reads their settings too
 READERS: dict[type[Options], tuple[str, ...]] = {
     SeedOptions: ("train", "export", "evaluate", "active-learning"),
+    RepeatOptions: ("train", "evaluate", "score"),
     EncoderOptions: ("train",),
     StartOptions: ("train",),
     AdaptationOptions: ("train",),
@@ -38,9 +40,16 @@ READERS: dict[type[Options], tuple[str, ...]] = {
 
 
 def _pairs(value: object) -> object:
-    """Return the dict that a text such as `a=b,c=d` says; anything else as it is."""
+    """Return the dict that a text such as `a=b,c=d` or an inline table of TOML says.
+
+    Anything else is returned as it is.
+    """
     if not isinstance(value, str):
         return value
+    try:
+        return tomllib.loads(f"value = {value}")["value"]
+    except tomllib.TOMLDecodeError:
+        pass
     pairs = [pair.split("=", 1) for pair in value.strip("{}").split(",") if pair.strip()]
     if any(len(pair) < 2 for pair in pairs):
         raise ValueError("expected FIELD=COLUMN, several of them with commas between")
@@ -93,10 +102,17 @@ class _Data(Options):
         4.0, "An interaction with at least this value is a positive.", "train", "evaluate",
         allow_inf_nan=False,
     )  # fmt: skip
-    columns: Annotated[dict[str, str], BeforeValidator(_pairs)] = setting(
-        {}, "The source's columns for fields of the tables: user_id=customer_id,item_id=sku.",
+    columns: Annotated[dict[str, str | dict[str, Any]], BeforeValidator(_pairs)] = setting(
+        {}, "The source's columns for fields of the tables: user_id=customer_id,item_id=sku; or a "
+        "constant, the kinds of a column, or a template.",
         "ingest",
     )  # fmt: skip
+    ingest_mode: Literal["merge", "snapshot", "partial"] = setting(
+        "merge",
+        "What a source holds: rows to merge, a snapshot of all (what it lacks goes), or some "
+        "columns alone (the others stay).",
+        "ingest",
+    )
     max_rejected_share: float = setting(
         1.0, "Largest share of a source's rows that may be bad; beyond it no table is changed.",
         "ingest", ge=0, le=1,
@@ -120,6 +136,7 @@ class Settings(  # the fields of the last class come first, those of `Settings` 
     StartOptions,
     EncoderOptions,
     SeedOptions,
+    RepeatOptions,
     _Data,
 ):
     """All settings of nightrank, checked once, immutable afterwards."""

@@ -1,7 +1,8 @@
 """Columns of a source by name: which field of its table each one is.
 
 - Names are matched ignoring case: the table's own first, then those in ALIASES, which teams use
-  for the same thing. `--column user_id=customer_id` says it outright.
+  for the same thing. `--column user_id=customer_id` says it outright, and so does the setting
+  `columns`, which can also make a field of other columns (`jobs.sources.made_fields`).
 - Any other column of items and users becomes an attribute and part of the text. Of interactions it
   isn't read, and a line says so; of triples it is an error.
 - Parts of one table are put together by field, whatever the order and spelling of their columns.
@@ -11,14 +12,17 @@ field are refused: a guess between `created_at` and `event_time` would be wrong 
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import reduce
 
 from pyspark.sql import DataFrame
 
+from jobs.sources.made_fields import Made, parsed
+from jobs.suggestions import did_you_mean
 from jobs.warehouse.tables import INTERACTIONS, ITEMS, TABLES, TRIPLES, USERS
 from models.errors import InputError
 
+DELETED = "deleted"  # a field of every table, which no table holds: its row goes
 CORRUPT = "_corrupt_record"  # the whole row as text, where a reader could not take it apart
 
 # names of MovieLens and RecBole: with the field's own name beside one, a source is refused
@@ -43,6 +47,8 @@ ALIASES = {
     **dict.fromkeys(("name", "product_name", "product_title", "item_name"), "title"),
     **dict.fromkeys(("quantity", "qty", "stars", "score"), "value"),
     **dict.fromkeys(
+        ("is_deleted", "_deleted", "tombstone"), DELETED),
+    **dict.fromkeys(
         ("time", "datetime", "created_at", "event_time", "event_timestamp", "occurred_at"), "ts"),
 }  # fmt: skip
 IDENTIFIERS = ("user_id", "item_id", "head", "tail")
@@ -60,27 +66,34 @@ _WORDS = {"title", "text"}
 class RawTable:
     """A table of a source: its name, its origin for messages, and a frame of text columns.
 
-    `said` has the source's column for those fields of which a person has told it.
+    `said` has the source's column for those fields of which a person has told it, and `made` how
+    the frame's other fields were made of its columns.
     """
 
     name: str
     origin: str
     frame: DataFrame
     said: Mapping[str, str] = field(default_factory=dict)
+    made: Mapping[str, Made] = field(default_factory=dict)
 
     def matched(self) -> "Matched":
         """Return which column is which field, as `match` does."""
-        return match(self.name, self.origin, self.frame.columns, self.said)
+        found = match(self.name, self.origin, self.frame.columns, self.said)
+        return replace(found, made=self.made)
 
 
 @dataclass(frozen=True)
 class Matched:
-    """The source's column for each field of the table, and the columns that are no field."""
+    """The source's column for each field of the table, and the columns that are no field.
+
+    `made` says how fields were made that the source has no column for.
+    """
 
     table: str
     origin: str
     fields: dict[str, str]
     others: tuple[str, ...]
+    made: Mapping[str, Made] = field(default_factory=dict)
 
     def lines(self) -> list[str]:
         """Return what a person should know about how the columns were read, a line each."""
@@ -89,8 +102,11 @@ class Matched:
             for name, column in self.fields.items()
             if column.strip().lower() != name
         ]
-        if self.others and self.table not in TAKES_ATTRIBUTES:
-            lines.append(f"{self.origin}: not read: column `{'`, `'.join(self.others)}`")
+        lines += [f"{self.origin}: `{name}` is {one.told()}" for name, one in self.made.items()]
+        used = {column for one in self.made.values() for column in one.columns()}
+        others = [column for column in self.others if column.strip().lower() not in used]
+        if others and self.table not in TAKES_ATTRIBUTES:
+            lines.append(f"{self.origin}: not read: column `{'`, `'.join(others)}`")
         if self.table == INTERACTIONS and "value" not in self.fields:
             lines.append(f"{self.origin}: no column `value`, so each row counts as 1")
         return lines
@@ -101,29 +117,27 @@ def reading_notes(tables: Sequence[RawTable]) -> list[str]:
     return [line for one in tables for line in one.matched().lines()]
 
 
-def parse_said(pairs: Sequence[str]) -> dict[str, str]:
-    """Return field -> column of texts such as `user_id=customer_id`.
+def told_columns(setting: Mapping[str, object], pairs: Sequence[str]) -> dict[str, str | Made]:
+    """Return the column of each field, or how it is made, that the setting and flags say.
 
-    Raises InputError that names a pair without `=`, and a field that no table has.
+    `pairs` are texts such as `user_id=customer_id`, which come before the setting. Raises
+    InputError that names a pair without `=`, a field that no table has, and what makes no field.
     """
-    said = {}
+    told = dict(setting)
     for pair in pairs:
         name, equals, column = (part.strip() for part in pair.partition("="))
         if not equals or not column:
             raise InputError(f"--column {pair}: expected FIELD=COLUMN, as in user_id=customer_id")
-        said[name] = column
-    refuse_unknown_fields(said)
-    return said
-
-
-def refuse_unknown_fields(said: Mapping[str, str]) -> None:
-    """Raise InputError that names a field that no table of a source has."""
-    fields = {name for table in REQUIRED for name in TABLES[table].column_names} - {"ingest_id"}
-    unknown = next((name for name in said if name not in fields), None)
+        told[name] = column
+    fields = {name for table in REQUIRED for name in TABLES[table].column_names}
+    fields = (fields | {DELETED}) - {"ingest_id"}
+    unknown = next((name for name in told if name not in fields), None)
     if unknown is not None:
         raise InputError(
-            f"column for `{unknown}`: no such field; expected one of {', '.join(sorted(fields))}"
+            f"column for `{unknown}`: no such field{did_you_mean(unknown, fields)}; expected one "
+            f"of {', '.join(sorted(fields))}"
         )
+    return {name: parsed(name, one) for name, one in told.items()}
 
 
 def field_of(column: str) -> str:
@@ -140,7 +154,7 @@ def match(
     `said` comes before every other name. Raises InputError that names a column that is repeated,
     missing, without a name, or unknown.
     """
-    known = {*TABLES[table].column_names} - {"ingest_id"}
+    known = {*TABLES[table].column_names, DELETED} - {"ingest_id"}
     found = _said(columns, {name: one for name, one in (said or {}).items() if name in known})
     told, taken = {*found}, {*found.values()}
     guesses: dict[str, list[str]] = {}
@@ -195,7 +209,7 @@ def _refuse_missing(matched: Matched, columns: Sequence[str], known: set[str]) -
         )
     missing = [name for name in REQUIRED[table] if name not in found]
     # without any words it may say what is on sale, of items that are known
-    if table == ITEMS and not {*_WORDS, "available"} & found.keys():
+    if table == ITEMS and not {*_WORDS, "available", DELETED} & found.keys():
         missing.append("title` or `text")
     if missing:
         raise InputError(

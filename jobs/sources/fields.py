@@ -2,9 +2,9 @@
 
 - Each function takes the field's text as a Spark column. It returns the typed column and a list of
   reason columns, which are null in good rows.
-- Identifiers, titles and texts are kept as they are. Numbers must be finite. Times are seconds
-  since 1970, ISO 8601 or a date of eight digits, in UTC where no zone is given, from 1970 up to
-  2100.
+- Identifiers are kept as they are, titles and texts come plain (`jobs.sources.plain_text`). Numbers
+  must be finite. Times are seconds since 1970, ISO 8601 or a date of eight digits, in UTC where no
+  zone is given, from 1970 up to 2100.
 
 Trade-off: `try_cast` everywhere: a field that can't be read gives null and a reason instead of an
 error in the middle of a job.
@@ -86,13 +86,18 @@ def timestamp(text: Column, latest: dt.datetime | None = None) -> tuple[Column, 
     return moment, reasons
 
 
-def available(text: Column | None) -> tuple[Column, list[Column]]:
-    """Return the flag; true where the source has none."""
+def flag(text: Column | None, name: str, default: bool) -> tuple[Column, list[Column]]:
+    """Return the flag `name`; the `default` where the source has none."""
     if text is None:
-        return fn.lit(True), []
-    filled = fn.coalesce(fn.nullif(text, fn.lit("")), fn.lit("true"))
-    flag = filled.try_cast("boolean")
-    return flag, [fn.when(flag.isNull(), "available is neither true nor false")]
+        return fn.lit(default), []
+    filled = fn.coalesce(fn.nullif(text, fn.lit("")), fn.lit(str(default)))
+    read = filled.try_cast("boolean")
+    return read, [fn.when(read.isNull(), f"{name} is neither true nor false")]
+
+
+def available(text: Column | None) -> tuple[Column, list[Column]]:
+    """Return whether an item is on sale, which it is where the source doesn't say."""
+    return flag(text, "available", default=True)
 
 
 def features(text: Column | None) -> tuple[Column, list[Column]]:
@@ -141,6 +146,11 @@ def described(text: Column, others: Named) -> Column:
         for name, value in others
     ]  # fmt: skip
     return fn.concat_ws(" ", fn.when(fn.trim(text) != "", text), *sentences)
+
+
+def blank(text: Column) -> Column:
+    """Return whether the text is null, empty or blanks alone."""
+    return fn.trim(fn.coalesce(text, fn.lit(""))) == ""
 
 
 def named(name: str) -> Column:

@@ -16,9 +16,11 @@ from pathlib import Path
 
 from pyspark.sql import SparkSession
 
-from jobs.sources.columns import RawTable, union
+from jobs.sources.columns import RawTable, field_of, union
 from jobs.sources.file_formats import read_file
 from jobs.sources.files.parts import ATOMIC_ENDINGS, ENDINGS, parts, stem_and_ending
+from jobs.sources.made_fields import Made, add_made, fingerprint
+from jobs.suggestions import did_you_mean
 from jobs.warehouse.tables import INTERACTIONS, ITEMS, TRIPLES, USERS
 from models.errors import InputError
 
@@ -32,10 +34,11 @@ _CHUNK = 1 << 20
 class FolderSource:
     """The files of a folder, by table; InputError where there is no folder or no such file.
 
-    `columns` has the name in the files for fields of the tables, where a person has told it.
+    `columns` has the name in the files for fields of the tables, or how they are made, where a
+    person has told it.
     """
 
-    def __init__(self, folder: Path, columns: Mapping[str, str] | None = None) -> None:
+    def __init__(self, folder: Path, columns: Mapping[str, str | Made] | None = None) -> None:
         self._columns = columns or {}
         try:
             if not folder.exists():
@@ -54,27 +57,38 @@ class FolderSource:
     def fingerprint(self) -> str:
         """Return a hash of the files' content and of their tables."""
         hashes = [f"{name}={content_hash(files)}" for name, files in self._files.items()]
-        hashes += [f"{name} is {column}" for name, column in sorted(self._columns.items())]
+        hashes += [f"{name} is {fingerprint(said)}" for name, said in sorted(self._columns.items())]
         return hashlib.sha256("\n".join(hashes).encode()).hexdigest()[:16]
 
     def read(self, spark: SparkSession) -> list[RawTable]:
         """Return the tables, lazily; InputError that names the file when one can't be read."""
-        tables = []
+        tables, found = [], set()
+        names = {field: said for field, said in self._columns.items() if isinstance(said, str)}
         for name, files in self._files.items():
             groups = [group for path in files for group in read_file(spark, path, name)]
-            origins, frames = [one.origin for one in groups], [one.frame for one in groups]
-            frame = union(name, origins, frames, self._columns)
-            tables.append(RawTable(name, ", ".join(map(str, files)), frame, self._columns))
-        self._refuse_absent(tables)
+            found |= {column.strip().lower() for one in groups for column in one.frame.columns}
+            origins, frames = [], []
+            made: dict[str, Made] = {}
+            for group in groups:
+                has_value = any(field_of(column) == "value" for column in group.frame.columns)
+                frame, made_here = add_made(name, group.frame, self._columns, has_value)
+                origins.append(group.origin)
+                frames.append(frame)
+                made |= made_here
+            frame = union(name, origins, frames, names)
+            tables.append(RawTable(name, ", ".join(map(str, files)), frame, names, made))
+        self._refuse_absent(found)
         return tables
 
-    def _refuse_absent(self, tables: list[RawTable]) -> None:
-        found = {name.strip().lower() for table in tables for name in table.frame.columns}
-        for name, column in self._columns.items():
-            if column.strip().lower() not in found:
-                raise InputError(
-                    f"column `{column}`, told to be `{name}`, is in no file of the source"
-                )
+    def _refuse_absent(self, found: set[str]) -> None:
+        for name, said in self._columns.items():
+            columns = [said.strip().lower()] if isinstance(said, str) else said.columns()
+            for column in columns:
+                if column not in found:
+                    raise InputError(
+                        f"column `{column}`, told to be `{name}`, is in no file of the source"
+                        f"{did_you_mean(column, found)}"
+                    )
 
 
 def content_hash(paths: Iterable[Path]) -> str:

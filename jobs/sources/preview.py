@@ -26,10 +26,12 @@ def preview(raw: RawTable, table: CheckedTable, threshold: float) -> dict[str, A
     reasons = table.reasons()
     good = reasons.pop(None, 0)
     bad = {str(reason): count for reason, count in sorted(reasons.items(), key=lambda r: -r[1])}
+    matched = raw.matched()
     shown: dict[str, Any] = {
         "origin": table.origin,
-        "columns": raw.matched().fields,
-        "others": list(raw.matched().others),
+        "columns": {name: one for name, one in matched.fields.items() if name not in matched.made},
+        "made": {name: one.told() for name, one in matched.made.items()},
+        "others": list(matched.others),
         "good": good,
         "rejected": bad,
         "repetitions": raw.frame.count() - good - sum(bad.values()),
@@ -46,6 +48,7 @@ def lines(name: str, shown: dict[str, Any]) -> list[str]:
     """Return the preview of the table `name` as lines for people."""
     fields = ", ".join(f"{field} from `{column}`" for field, column in shown["columns"].items())
     found = [f"{name}: {shown['good']} rows of {shown['origin']}", f"  columns: {fields}"]
+    found += [f"  {name} is {how}" for name, how in shown["made"].items()]
     if shown["others"]:
         found.append(f"  other columns: {', '.join(shown['others'])}")
     if "first" in shown:

@@ -14,6 +14,7 @@ from jobs.sources.answers import ActiveLearningSource
 from jobs.sources.columns import RawTable
 from jobs.sources.folder import FolderSource
 from jobs.sources.label_sheet import SHEET
+from jobs.sources.made_fields import Made
 from jobs.sources.movielens import MovieLens100k, MovieLensLatestSmall
 from jobs.warehouse.delta import Warehouse
 from jobs.warehouse.paths import local_path
@@ -39,12 +40,15 @@ SOURCES: dict[str, Callable[[Warehouse, Path], Source]] = {
 
 
 def open_source(
-    source: str, warehouse: Warehouse, reports: Path, columns: Mapping[str, str] | None = None
+    source: str,
+    warehouse: Warehouse,
+    reports: Path,
+    columns: Mapping[str, str | Made] | None = None,
 ) -> Source:
     """Return the source named `source`, else the folder of that path.
 
-    A source may need the `warehouse` and the folder `reports`; `columns` has the names in the files
-    of a folder for fields of the tables. Raises InputError where there is neither a source nor a
+    A source may need the `warehouse` and the folder `reports`; `columns` says what in the files of
+    a folder is which field of the tables. Raises InputError where there is neither a source nor a
     folder.
     """
     if source in SOURCES:

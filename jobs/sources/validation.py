@@ -3,7 +3,8 @@
 - Columns are matched by name (`jobs.sources.columns`).
 - Every field arrives as text and is read the same way for all formats (`jobs.sources.fields`).
 - Of rows with the same key, equal ones are merged into one. Of different ones the greatest is kept
-  (by value, then by text), whatever the order of the rows, and the others are rejected.
+  (by value, then by text), whatever the order of the rows, and the others are rejected. A row that
+  says that its key is deleted comes before all others.
 
 Trade-off: Spark expressions collect all reasons against a row in one pass. A schema library would
 name columns, but not rows. Delta's NOT NULLs and CHECKs guard the tables once more.
@@ -11,48 +12,63 @@ name columns, but not rows. Delta's NOT NULLs and CHECKs guard the tables once m
 
 import datetime as dt
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import reduce
 
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as fn
 
 from jobs.sources import fields as read
-from jobs.sources.columns import CORRUPT, TAKES_ATTRIBUTES, Matched, RawTable
+from jobs.sources.columns import CORRUPT, DELETED, TAKES_ATTRIBUTES, Matched, RawTable
+from jobs.sources.plain_text import plain
 from jobs.warehouse.merge import contents
 from jobs.warehouse.tables import INTERACTIONS, ITEMS, TABLES
 from models.errors import InputError
 
-_REASON, _ROW = "_reason", "_row"
-_KEPT = ("title", "text", "attributes", "features")
-_WORDLESS = "title and text are both empty"
+REASON, ROW, GONE = "_reason", "_row", "_gone"
+KEPT = ("title", "text", "attributes", "features")
+WORDLESS = "title and text are both empty"
 _SHOWN = 200  # characters of a row in a message
 
 
 @dataclass(frozen=True)
 class CheckedTable:
-    """A frame with the table's columns, `_reason` (null in good rows) and `_row` as JSON.
+    """A frame with the table's columns, `_reason` (null in good rows), `_row` as JSON and `_gone`.
 
-    `silent` are the table's columns about which the source says nothing at all.
+    `silent` are the table's columns about which the source says nothing at all, `absent` those that
+    it has no column for. Items that are gone stay in the table, off sale.
     """
 
     name: str
     origin: str
     frame: DataFrame
     silent: tuple[str, ...] = ()
+    absent: tuple[str, ...] = ()
 
     @property
     def good(self) -> DataFrame:
         """Return the good rows, in the columns of the table."""
         columns = TABLES[self.name].column_names
-        return self.frame.where(fn.col(_REASON).isNull()).select(columns)
+        stays = fn.lit(True) if self.name == ITEMS else ~fn.col(GONE)
+        return self.frame.where(fn.col(REASON).isNull() & stays).select(columns)
+
+    @property
+    def deletes(self) -> bool:
+        """Whether the source has a column that says what is gone."""
+        return DELETED not in self.absent
+
+    @property
+    def gone(self) -> DataFrame:
+        """Return the keys of the rows to delete."""
+        leaves = fn.lit(False) if self.name == ITEMS else fn.col(GONE)
+        return self.frame.where(fn.col(REASON).isNull() & leaves).select(*TABLES[self.name].key)
 
     @property
     def rejected(self) -> DataFrame:
         """Return the bad rows, in the columns of `rejected_rows` but for `ingest_id`."""
-        columns = [fn.lit(self.name).alias("table"), fn.col(_REASON).alias("reason")]
-        bad = self.frame.where(fn.col(_REASON).isNotNull())
-        return bad.select(*columns, fn.col(_ROW).alias("row"))
+        columns = [fn.lit(self.name).alias("table"), fn.col(REASON).alias("reason")]
+        bad = self.frame.where(fn.col(REASON).isNotNull())
+        return bad.select(*columns, fn.col(ROW).alias("row"))
 
     def reasons(self) -> dict[str | None, int]:
         """Return the number of rows by reason; None stands for the good ones.
@@ -60,12 +76,12 @@ class CheckedTable:
         All rows are read here. Raises InputError where a file turns out to be damaged.
         """
         try:
-            rows = self.frame.groupBy(_REASON).count().collect()
+            rows = self.frame.groupBy(REASON).count().collect()
         except Exception as error:
             if "FAILED_READ_FILE" not in str(error):
                 raise
             raise InputError(f"{self.origin} can't be read: it is damaged or not UTF-8") from error
-        return {row[_REASON]: row["count"] for row in rows}
+        return {row[REASON]: row["count"] for row in rows}
 
     def example(self) -> tuple[str, str]:
         """Return the reason and the JSON of a bad row, the first in the order of both."""
@@ -81,10 +97,20 @@ def check(raw: RawTable, ingest_id: str, latest: dt.datetime | None = None) -> C
     """
     matched = raw.matched()
     fields = {target: fn.trim(read.named(column)) for target, column in matched.fields.items()}
-    for name in ("user_id", "item_id", "head", "relation", "tail", "title", "text"):
+    for name in ("user_id", "item_id", "head", "relation", "tail"):
         if name in fields:  # not trimmed
             fields[name] = read.named(matched.fields[name])
-    typed, reasons = _typed(matched, fields, latest)
+    for name in {"title", "text"} & fields.keys():
+        fields[name] = plain(fields[name])
+    gone, unreadable = read.flag(fields.get(DELETED), DELETED, default=False)
+    gone = fn.coalesce(gone, fn.lit(False))
+    typed, reasons = _typed(matched, fields, latest, gone)
+    reasons += unreadable
+    kinds = {name: one.column for name, one in matched.made.items() if one.column is not None}
+    reasons += [
+        fn.when(fields[name].isNull(), f"`{column}` is none of the kinds that {name} is made of")
+        for name, column in kinds.items()
+    ]
     texts = [name for name in raw.frame.columns if name != CORRUPT]
     reasons += [read.not_utf8(name) for name in texts]
     values = {**typed, "ingest_id": fn.lit(ingest_id)}
@@ -95,10 +121,14 @@ def check(raw: RawTable, ingest_id: str, latest: dt.datetime | None = None) -> C
     reason = fn.nullif(fn.concat_ws("; ", *reasons), fn.lit(""))
     judged = raw.frame.select(
         *(values[name].alias(name) for name in TABLES[raw.name].column_names),
-        reason.alias(_REASON),
-        fn.when(reason.isNotNull(), fn.make_valid_utf8(row)).alias(_ROW),
+        gone.alias(GONE),
+        reason.alias(REASON),
+        fn.when(reason.isNotNull(), fn.make_valid_utf8(row)).alias(ROW),
     )
-    return CheckedTable(raw.name, raw.origin, _unique(raw.name, judged), _silent(matched))
+    names = TABLES[raw.name].column_names
+    absent = tuple(name for name in (*names, DELETED) if name not in matched.fields)
+    unique = _unique(raw.name, judged)
+    return CheckedTable(raw.name, raw.origin, unique, _silent(matched), absent)
 
 
 def reject_unknown_items(interactions: CheckedTable, items: list[DataFrame]) -> CheckedTable:
@@ -108,37 +138,9 @@ def reject_unknown_items(interactions: CheckedTable, items: list[DataFrame]) -> 
         ids = reduce(DataFrame.union, (one.select("item_id") for one in items)).distinct()
         known = ids.withColumn("_known", fn.lit(True))
         frame = interactions.frame.join(known, "item_id", "left")
-    unknown = fn.col(_REASON).isNull() & ~fn.coalesce("_known", fn.lit(False))
-    judged = _reject(interactions.name, frame, unknown, "item_id is not among the items")
-    return CheckedTable(interactions.name, interactions.origin, judged)
-
-
-def completed(table: CheckedTable, there: DataFrame | None) -> CheckedTable:
-    """Return items or users that keep what the source says nothing about.
-
-    `there` is the table as it stands, None where it has not been made. A column that the source
-    lacks stays as it was. A row that says but whether an item is on sale keeps all its words; such
-    a row of an unknown item is rejected.
-    """
-    columns = TABLES[table.name].column_names
-    (key,) = TABLES[table.name].key
-    kept = [name for name in columns if name in _KEPT]
-    if there is None:
-        there = table.frame.select(*columns).limit(0)
-    before = [fn.col(name).alias(f"_old_{name}") for name in kept]
-    joined = table.frame.join(there.select(key, *before, fn.lit(True).alias("_known")), key, "left")
-    good, known = fn.col(_REASON).isNull(), fn.coalesce("_known", fn.lit(False))
-    wordless = fn.lit(False)
-    if table.name == ITEMS:
-        wordless = good & _blank(fn.col("title")) & _blank(fn.col("text"))
-    values = {name: fn.col(name) for name in (*columns, _REASON, _ROW)}
-    for name in kept:
-        stays = good & known & (wordless | fn.lit(name in table.silent)) & _says_nothing(name)
-        values[name] = fn.when(stays, fn.coalesce(f"_old_{name}", name)).otherwise(fn.col(name))
-    values["_lost"] = wordless & ~known
-    filled = joined.select(*(value.alias(name) for name, value in values.items()))
-    judged = _reject(table.name, filled, fn.col("_lost"), _WORDLESS)
-    return CheckedTable(table.name, table.origin, judged)
+    unknown = fn.col(REASON).isNull() & ~fn.coalesce("_known", fn.lit(False))
+    judged = reject(interactions.name, frame, unknown, "item_id is not among the items")
+    return replace(interactions, frame=judged)
 
 
 def count_rejected(tables: Sequence[CheckedTable], most: float) -> int:
@@ -163,24 +165,30 @@ def count_rejected(tables: Sequence[CheckedTable], most: float) -> int:
 
 
 def _typed(
-    matched: Matched, fields: dict[str, Column], latest: dt.datetime | None
+    matched: Matched, fields: dict[str, Column], latest: dt.datetime | None, gone: Column
 ) -> tuple[dict[str, Column], list[Column]]:
-    """Return the typed columns of the table and the reasons against a row, null where none."""
+    """Return the typed columns of the table and the reasons against a row, null where none.
+
+    Of a row that is `gone` the key alone has to be there.
+    """
     typed: dict[str, Column] = {}
     reasons: list[Column] = []
     takes = matched.table in TAKES_ATTRIBUTES
-    others = [(name.strip(), read.named(name)) for name in matched.others if takes]
+    others = [(name.strip(), plain(read.named(name))) for name in matched.others if takes]
     for name in TABLES[matched.table].column_names:
         if name == "ingest_id":
             continue
-        value, reason = _field(name, fields, others, latest)
+        value, reason = _field(name, fields, others, latest, "text" in matched.made)
+        if name not in TABLES[matched.table].key:
+            reason = [fn.when(~gone, one) for one in reason]
         typed[name] = value
         reasons += reason
     if matched.table == ITEMS:
-        silent = _blank(typed["title"]) & _blank(read.given(fields, "text"))
-        # a row that says but whether the item is on sale is judged by `completed`
-        silent &= _blank(read.given(fields, "available"))
-        reasons.append(fn.when(silent, _WORDLESS))
+        silent = read.blank(typed["title"]) & read.blank(read.given(fields, "text"))
+        # a row that says but whether the item is on sale is judged later, beside what is known
+        silent &= read.blank(read.given(fields, "available")) & ~gone
+        typed["available"] &= ~gone
+        reasons.append(fn.when(silent, WORDLESS))
     return typed, reasons
 
 
@@ -189,9 +197,10 @@ def _field(
     fields: dict[str, Column],
     others: list[tuple[str, Column]],
     latest: dt.datetime | None,
+    text_is_made: bool,
 ) -> tuple[Column, list[Column]]:
     if name == "text":
-        return read.described(read.given(fields, name), others), []
+        return read.described(read.given(fields, name), [] if text_is_made else others), []
     if name == "title":
         return read.given(fields, name), []
     if name == "attributes":
@@ -207,30 +216,20 @@ def _field(
 
 
 def _silent(matched: Matched) -> tuple[str, ...]:
-    """Return the columns of `_KEPT` about which a source with these columns says nothing."""
+    """Return the columns of `KEPT` about which a source with these columns says nothing."""
     given = {*matched.fields}
     if matched.others:  # they are attributes, and sentences of the text
         given |= {"text", "attributes"}
-    return tuple(name for name in _KEPT if name not in given)
-
-
-def _says_nothing(name: str) -> Column:
-    if name == "features":
-        return fn.col(name).isNull()
-    return fn.size(name) == 0 if name == "attributes" else _blank(fn.col(name))
-
-
-def _blank(text: Column) -> Column:
-    return fn.trim(fn.coalesce(text, fn.lit(""))) == ""
+    return tuple(name for name in KEPT if name not in given)
 
 
 def _unique(name: str, frame: DataFrame) -> DataFrame:
     """Reject all but the greatest of different rows with one key; drop repetitions of a row."""
     key = list(TABLES[name].key)
     content = contents(name)
-    order = [fn.col("value").desc()] if name == INTERACTIONS else []
+    order = [fn.col(GONE).desc(), *([fn.col("value").desc()] if name == INTERACTIONS else [])]
     # bad rows each get a group of their own: they are all kept
-    bad = fn.when(fn.col(_REASON).isNotNull(), fn.monotonically_increasing_id())
+    bad = fn.when(fn.col(REASON).isNotNull(), fn.monotonically_increasing_id())
     marked = frame.withColumn("_bad", bad).withColumn("_content", content)
     window = Window.partitionBy(*key, "_bad").orderBy(*order, fn.col("_content").desc())
     ranked = marked.withColumns(
@@ -239,14 +238,16 @@ def _unique(name: str, frame: DataFrame) -> DataFrame:
     same = fn.col("_content") == fn.col("_first")
     kept = ranked.where((fn.col("_n") == 1) | ~same)
     why = f"another row of this source has the same {', '.join(key)}"
-    return _reject(name, kept, ~same, why)
+    return reject(name, kept, ~same, why)
 
 
-def _reject(name: str, frame: DataFrame, condition: Column, reason: str) -> DataFrame:
+def reject(name: str, frame: DataFrame, condition: Column, reason: str) -> DataFrame:
+    """Return the checked `frame` with the rows rejected for which the `condition` holds."""
     columns = TABLES[name].column_names
     row = fn.to_json(fn.struct(*(fn.col(column) for column in columns if column != "ingest_id")))
     return frame.select(
         *columns,
-        fn.when(condition, fn.lit(reason)).otherwise(fn.col(_REASON)).alias(_REASON),
-        fn.when(condition, row).otherwise(fn.col(_ROW)).alias(_ROW),
+        GONE,
+        fn.when(condition, fn.lit(reason)).otherwise(fn.col(REASON)).alias(REASON),
+        fn.when(condition, row).otherwise(fn.col(ROW)).alias(ROW),
     )

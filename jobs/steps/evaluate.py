@@ -24,10 +24,11 @@ from jobs.questions.siblings import answers, siblings
 from jobs.questions.split import SHIPPED, VARIANTS, standings_of
 from jobs.reports.evaluation import terminal_table, write_evaluation
 from jobs.settings.model import Settings
-from jobs.warehouse.dataset import Dataset, read_dataset
+from jobs.warehouse.dataset import Dataset, read_training_data
 from jobs.warehouse.delta import Warehouse
 from jobs.warehouse.footprint import needs_of_evaluation, refuse_too_large, size_of
 from jobs.warehouse.tables import INTERACTIONS
+from models.data.options import RepeatOptions
 from models.data.splits import SPLITS
 from models.errors import InputError
 from models.serving.bundle import Bundle
@@ -50,11 +51,11 @@ def run(
     settings, warehouse = context.settings, context.warehouse
     names = _names(split)
     bundle = context.registry.candidate(model_version)
-    _refuse_other_threshold(settings, bundle)
+    _refuse_other_questions(settings, bundle)
     size = size_of(warehouse, bundle.manifest.settings.factors)
     refuse_too_large("evaluate", needs_of_evaluation(size), settings.memory_gb)
     with context.recorded("evaluate", model_version=bundle.version) as record:
-        dataset = read_dataset(warehouse, bundle.manifest.tables)
+        dataset = read_training_data(warehouse, bundle.manifest)
         record.inputs |= dataset.versions
         answered = {name: _standings(context, name, bundle, dataset, split) for name in names}
         splits = {name: found for name, found in answered.items() if found is not None}
@@ -98,7 +99,14 @@ def _names(split: str | None) -> list[str]:
     return [split]
 
 
-def _refuse_other_threshold(settings: Settings, bundle: Bundle) -> None:
+def _refuse_other_questions(settings: Settings, bundle: Bundle) -> None:
+    repeats = RepeatOptions.trained_with(bundle.manifest.settings.values)
+    if repeats.repeat_days != settings.repeat_days:
+        raise InputError(
+            f"setting `repeats` is {settings.repeats}, but model version {bundle.version} was "
+            f"trained with {repeats.repeats} (`repeat_after_days` {repeats.repeat_after_days}): "
+            "evaluate with that, or train again"
+        )
     trained = bundle.positive_threshold
     if trained != settings.positive_threshold:
         raise InputError(

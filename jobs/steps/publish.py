@@ -23,7 +23,7 @@ from deltalake import CommitProperties, write_deltalake
 
 from jobs.context import Context
 from jobs.nights.audit import audit
-from jobs.nights.staged import StagedNight, night_or_default, staged_night
+from jobs.nights.staged import StagedNight, night_or_default, refuse_other_tables, staged_night
 from jobs.warehouse.delta import Warehouse
 from jobs.warehouse.pointer import published_nights
 from jobs.warehouse.tables import RECOMMENDATIONS, RECOMMENDATIONS_STAGED, TABLES
@@ -44,6 +44,7 @@ def run(context: Context, run_date: str | None = None) -> dict[str, Any]:
     # another publish can't come between the copy and the row that says what was copied
     with ExitStack() as held, context.recorded("publish", date) as record:
         night, staged_version = staged_night(warehouse, date)
+        refuse_other_tables(warehouse, night)
         record.model_version = night.model_version
         record.inputs = {**night.inputs, RECOMMENDATIONS_STAGED: staged_version}
         with connect(warehouse, record.inputs) as tables:

@@ -55,7 +55,7 @@ def run(context: Context, run_date: str | None = None) -> dict[str, Any]:
             known = horizon(warehouse, versions[INTERACTIONS], date)
             refuse_date(date, known.interactions, settings.allow_future_night)
             until = refuse_model(bundle, known, settings.allow_later_model)
-            night = StagedNight(date, bundle.version, settings.k, versions, settings.asked, True)
+            night = _night(settings, warehouse, date, bundle.version, versions)
             catalogue = read_catalogue(warehouse, versions[ITEMS], known.later_items)
             users = count_users(warehouse, versions, known)
             session = open_session(settings, f"score {date}")
@@ -81,6 +81,14 @@ def run(context: Context, run_date: str | None = None) -> dict[str, Any]:
         "pairs_per_second": round(staged.users_scored * len(catalogue.item_ids) / scoring),
         "table_version": staged.version,
     }
+
+
+def _night(
+    settings: Settings, warehouse: Warehouse, date: dt.date, model: str, versions: dict[str, int]
+) -> StagedNight:
+    ids = {name: warehouse.table_id(name) for name in versions}
+    asked, days = settings.asked, settings.repeat_days
+    return StagedNight(date, model, settings.k, versions, asked, True, ids, days)
 
 
 def _kept(
@@ -138,4 +146,5 @@ def _plan(
         clock=_clock(settings.asked, date),
         threads=int(session.conf.get("spark.task.cpus", "1") or 1),
         device=device,
+        repeat_days=settings.repeat_days,
     )

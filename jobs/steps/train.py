@@ -1,6 +1,6 @@
 """train: fine-tune the language model and the towers; write a candidate version.
 
-- The version's name is the hash of the settings, the table versions and the code: the same inputs
+- The version's name is the hash of the settings, the data and the code: the same inputs
   give the same name and the same bytes, and are not trained twice.
 - Checkpoints lie beside the versions until training has ended, so that a killed run resumes; the
   curves for TensorBoard stay, in `tensorboard/` under the warehouse.

@@ -8,6 +8,7 @@ Trade-off: MLflow is imported when the registry is first asked, since it takes s
 `nightrank --help` need not pay.
 """
 
+import datetime as dt
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
@@ -37,11 +38,15 @@ _MISSING = {
 
 @dataclass(frozen=True)
 class Registered:
-    """A version as the registry has it: its aliases, and its metrics as MLflow shows them."""
+    """A version as the registry has it: its aliases, and its metrics as MLflow shows them.
+
+    It was `made` at that time (UTC).
+    """
 
     version: str
     aliases: list[str]
     metrics: dict[str, float]
+    made: dt.datetime
 
 
 class Registry:
@@ -152,6 +157,7 @@ class Registry:
                 str(entry.tags[_VERSION_TAG]),
                 [alias for alias, number in numbers.items() if str(entry.version) == number],
                 self._metrics(entry) if entry.run_id else {},
+                dt.datetime.fromtimestamp(entry.creation_timestamp / 1000, dt.UTC),
             )
             for entry in self._entries()
         ]

@@ -4,8 +4,8 @@ What `train` and `tune` share: the name that inputs give a version, the data of 
 version's folder.
 """
 
-import hashlib
-import json
+import logging
+from collections.abc import Sequence
 from importlib.metadata import version as library_version
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from jobs.versions.workplace import partial_folder, put_in_place
 from jobs.warehouse.dataset import Dataset
 from models.compression.onnx_export import encoder_facts
 from models.data.attributes import AttributeColumns
+from models.data.options import RepeatOptions
 from models.data.splits import make_split, thinned
 from models.data.texts import item_texts
 from models.network.encoder import TextEncoder
@@ -30,6 +31,9 @@ from models.training.finetune import Finetuned, finetune
 from models.training.options import FinetuneOptions
 from models.training.weights import save_weights, start_encoder
 
+LOGGER = logging.getLogger(__name__)
+
+MOST_UNKNOWN = 0.2  # of a text's word pieces
 LANGUAGE_MODELS = ("encoder", "teacher_encoder", "paraphrase_model")
 LIBRARIES = ("nightrank", "torch", "transformers", "optimum", "onnxruntime-gpu", "numpy")
 
@@ -43,26 +47,11 @@ def version_name(settings: Settings, dataset: Dataset) -> str:
     identity = {
         "settings": training_settings(settings),
         "tables": dataset.versions,
-        "contents": contents_hash(dataset),
+        "contents": dataset.contents(),
         "code": code_hash(),
         "language models": language_model_hashes(settings),
     }
     return identity_hash(identity)[:12]
-
-
-def contents_hash(dataset: Dataset) -> str:
-    """Return the SHA-256 of all that a training reads of the tables."""
-    catalogue, found = dataset.catalogue, hashlib.sha256()
-    texts = (
-        *(catalogue.item_ids, catalogue.titles, catalogue.texts, catalogue.attributes),
-        *(dataset.user_ids, dataset.profiles, dataset.user_attributes),
-    )
-    for column in texts:
-        found.update(json.dumps(column, sort_keys=True).encode())
-    events = dataset.interactions
-    for array in (catalogue.available, events.user, events.item, events.value, events.time):
-        found.update(np.ascontiguousarray(array).tobytes())
-    return found.hexdigest()
 
 
 def language_model_hashes(settings: Settings) -> dict[str, str]:
@@ -77,7 +66,8 @@ def language_model_hashes(settings: Settings) -> dict[str, str]:
 
 def training_settings(settings: Settings) -> dict[str, Any]:
     """Return the settings that a training reads."""
-    names = [*FinetuneOptions.names(), *EncoderOptions.names(), "positive_threshold", "split"]
+    names = [*FinetuneOptions.names(), *EncoderOptions.names(), *RepeatOptions.names()]
+    names += ["positive_threshold", "split"]
     return {name: getattr(settings, name) for name in sorted(names)}
 
 
@@ -91,6 +81,7 @@ def write_version(
     encoder = start_encoder(settings.encoder, settings.max_tokens)
     columns = AttributeColumns.fit(dataset.catalogue.attributes)
     task = training_task(settings, dataset, columns)
+    _warn_of_language(encoder, task.item_texts)
     options = FinetuneOptions.of(settings.model_dump())
     result = finetune(encoder, task, options, checkpoints)
     if rank() > 0:
@@ -100,6 +91,18 @@ def write_version(
     manifest = _manifest(settings, dataset, version, result, encoder)
     refuse_incomplete(write_manifest(partial, manifest))
     put_in_place(partial, folder)
+
+
+def _warn_of_language(encoder: TextEncoder, texts: Sequence[str]) -> None:
+    """Log a warning where the encoder doesn't know the language of some texts."""
+    shares = encoder.unknown_shares(texts)
+    foreign = np.flatnonzero(shares > MOST_UNKNOWN)
+    if len(foreign):
+        LOGGER.warning(
+            "the encoder knows less than %.0f %% of the words in %d of %d items' texts, such as "
+            "%.60r: take one of their language, setting `encoder`",
+            100 * (1 - MOST_UNKNOWN), len(foreign), len(texts), texts[foreign[0]],
+        )  # fmt: skip
 
 
 def _manifest(
@@ -122,13 +125,16 @@ def _manifest(
         learning_curve=result.curve,
         code=code_hash(),
         libraries={name: library_version(name) for name in LIBRARIES},
+        contents=dataset.contents(),
         trained_until=float(dataset.interactions.time.max()),
     )
 
 
 def training_task(settings: Settings, dataset: Dataset, columns: AttributeColumns) -> TrainingTask:
     """Return the data of a fine-tune, with the share of the labels that is used."""
-    split = make_split(settings.split, dataset.interactions, settings.positive_threshold)
+    split = make_split(
+        settings.split, dataset.interactions, settings.positive_threshold, settings.repeat_days
+    )
     return TrainingTask(
         item_texts=item_texts(dataset.catalogue),
         profiles=dataset.profiles,

@@ -4,11 +4,15 @@
 - Interactions are ordered by time, equal times by `tie_order`, then by user row. The arrays don't
   depend on how the tables are split into files.
 - Each table is read at a given version or the newest one; the versions read are returned.
+- `contents` is a hash of what was read. A version's number says little by itself: tables that were
+  deleted and made anew count from zero again.
 
 Trade-off: everything is held in the memory of one process (about 30 bytes per interaction), because
 training and the baselines need arrays. Scoring reads interactions through Spark instead.
 """
 
+import hashlib
+import json
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -22,6 +26,7 @@ from jobs.warehouse.tables import INTERACTIONS, ITEMS, USERS
 from models.data.arrays import Rows
 from models.data.interactions import Catalogue, Interactions, catalogue_order, tie_order
 from models.errors import InputError
+from models.serving.manifest import Manifest
 
 
 @dataclass(frozen=True)
@@ -34,6 +39,18 @@ class Dataset:
     profiles: tuple[str, ...]
     user_attributes: tuple[dict[str, str], ...]
     versions: dict[str, int]
+
+    def contents(self) -> str:
+        """Return a hash of all that models are fitted on, whatever the tables' versions are."""
+        digest = hashlib.sha256()
+        items, events = self.catalogue, self.interactions
+        for words in (items.item_ids, items.titles, items.texts, self.user_ids, self.profiles):
+            digest.update(json.dumps(words).encode())
+        for attributes in (items.attributes, self.user_attributes):
+            digest.update(json.dumps(attributes, sort_keys=True).encode())
+        for numbers in (items.available, events.user, events.item, events.value, events.time):
+            digest.update(np.ascontiguousarray(numbers).tobytes())
+        return digest.hexdigest()[:16]
 
 
 def read_dataset(warehouse: Warehouse, versions: Mapping[str, int] | None = None) -> Dataset:
@@ -60,6 +77,20 @@ def read_dataset(warehouse: Warehouse, versions: Mapping[str, int] | None = None
         user_attributes=tuple(known.get(user, nobody)[1] for user in user_ids),
         versions=pinned,
     )
+
+
+def read_training_data(warehouse: Warehouse, manifest: Manifest) -> Dataset:
+    """Return the data that the version of `manifest` was trained on.
+
+    Raises InputError where the tables have been deleted and made anew since then.
+    """
+    dataset = read_dataset(warehouse, manifest.tables)
+    if manifest.contents is not None and manifest.contents != dataset.contents():
+        raise InputError(
+            f"model version {manifest.version} was trained on other tables than those under "
+            f"{warehouse.root}, which were made anew since: run `nightrank train`"
+        )
+    return dataset
 
 
 def read_catalogue(warehouse: Warehouse, version: int, without: Collection[str] = ()) -> Catalogue:

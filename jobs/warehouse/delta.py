@@ -109,6 +109,10 @@ class Warehouse:
         """Return the newest version of the table `name`; InputError when it is absent."""
         return self._open(name, None).version()
 
+    def table_id(self, name: str) -> str:
+        """Return the id of the table `name`, which one that is made anew doesn't get again."""
+        return str(self._open(name, None).metadata().id)
+
     def dataset(self, name: str, version: int | None = None) -> ds.Dataset:
         """Return the table `name` as an Arrow dataset, lazily; InputError when it is absent."""
         table = self._open(name, version)

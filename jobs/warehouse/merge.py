@@ -4,7 +4,10 @@
   are left alone. Where no row differs there is no commit, so repeating a merge changes no version.
 - Where all rows are new they are appended, which is cheaper than MERGE and as safe under the lock.
   Object stores have no lock: there it is always MERGE, whose conflicts Delta detects.
-- A table that consists of its key alone (triples, rejected rows) only ever gains rows.
+- A table that consists of its key alone (triples, rejected rows) gains rows alone, unless some are
+  said to be gone.
+- Rows that are gone are deleted. Of a snapshot, rows that it lacks are deleted, but items: these go
+  off sale, because interactions may name them.
 
 Trade-off: a join before the commit finds the rows that differ. Where MERGE follows, that is a
 second join; it buys exact counts and small merges.
@@ -18,56 +21,73 @@ from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as fn
 
 from jobs.warehouse.delta import Warehouse
-from jobs.warehouse.tables import TABLES
+from jobs.warehouse.tables import ITEMS, TABLES
 
-_KNOWN = "_known"  # whether the row's key is in the table
+_CHANGE = "_change"  # what becomes of a row
+_NEW, _CHANGED, _REMOVED = "new", "changed", "removed"
 
 
 @dataclass(frozen=True)
 class Merged:
-    """What a merge did: rows inserted, rows updated, rows in the table now, and its version."""
+    """What a merge did: rows inserted, updated and deleted, rows there now, and its version."""
 
     new: int
     changed: int
+    removed: int
     total: int
     version: int
 
 
-def merge(spark: SparkSession, warehouse: Warehouse, name: str, rows: DataFrame) -> Merged:
-    """Merge `rows`, which have the columns of the table `name` and distinct keys, into it."""
+def merge(
+    spark: SparkSession,
+    warehouse: Warehouse,
+    name: str,
+    rows: DataFrame,
+    gone: DataFrame | None = None,
+    present: DataFrame | None = None,
+) -> Merged:
+    """Merge `rows`, which have the columns of the table `name` and distinct keys, into it.
+
+    `gone` has the keys of rows to delete. `present` has the keys of all rows that a snapshot holds:
+    what else is in the table goes.
+    """
     with warehouse.lock(name):
         warehouse.create(name)
         if warehouse.dataset(name).count_rows():
             target = spark.read.format("delta").load(warehouse.path(name))
-            rows = _differing(name, rows, target).persist()
+            changes = _changes(name, rows, target, gone, present).persist()
         else:
-            rows = rows.withColumn(_KNOWN, fn.lit(False))
+            changes = rows.withColumn(_CHANGE, fn.lit(_NEW))
         try:
-            counts = {row[_KNOWN]: row["count"] for row in rows.groupBy(_KNOWN).count().collect()}
+            counts = {
+                row[_CHANGE]: row["count"] for row in changes.groupBy(_CHANGE).count().collect()
+            }
             if counts:
-                _commit(spark, warehouse, name, rows.drop(_KNOWN), bool(counts.get(True)))
+                _commit(spark, warehouse, name, changes, counts.keys() == {_NEW})
         finally:
-            rows.unpersist()
+            changes.unpersist()
         total = warehouse.dataset(name).count_rows()
-        return Merged(counts.get(False, 0), counts.get(True, 0), total, warehouse.version(name))
+        new, changed, removed = (counts.get(one, 0) for one in (_NEW, _CHANGED, _REMOVED))
+        return Merged(new, changed, removed, total, warehouse.version(name))
 
 
 def _commit(
-    spark: SparkSession, warehouse: Warehouse, name: str, rows: DataFrame, some_known: bool
+    spark: SparkSession, warehouse: Warehouse, name: str, changes: DataFrame, all_new: bool
 ) -> None:
     path = warehouse.path(name)
-    if not some_known and not warehouse.remote:
+    if all_new and not warehouse.remote:
         # the lock keeps other writers out, so what was new a moment ago is new
-        rows.write.format("delta").mode("append").save(path)
+        changes.drop(_CHANGE).write.format("delta").mode("append").save(path)
         return
     same = " AND ".join(f"t.`{column}` = s.`{column}`" for column in TABLES[name].key)
-    merger = DeltaTable.forPath(spark, path).alias("t").merge(rows.alias("s"), same)
+    merger = DeltaTable.forPath(spark, path).alias("t").merge(changes.alias("s"), same)
     # by name: another program may have added a column, which stays as it is
     values: dict[str, str | Column] = {
         column: f"s.`{column}`" for column in TABLES[name].column_names
     }
-    if some_known:
-        merger = merger.whenMatchedUpdate(set=values)
+    if not all_new:
+        removed = f"s.`{_CHANGE}` = '{_REMOVED}'"
+        merger = merger.whenMatchedDelete(removed).whenMatchedUpdate(set=values)
     merger.whenNotMatchedInsert(values=values).execute()
 
 
@@ -83,11 +103,26 @@ def contents(name: str) -> Column:
     return fn.to_json(fn.struct(*parts)) if parts else fn.lit("")
 
 
-def _differing(name: str, rows: DataFrame, target: DataFrame) -> DataFrame:
-    """Return rows whose key is not in the target (`_known` false) or that differ there (true)."""
-    key = list(TABLES[name].key)
+def _changes(
+    name: str,
+    rows: DataFrame,
+    target: DataFrame,
+    gone: DataFrame | None,
+    present: DataFrame | None,
+) -> DataFrame:
+    """Return the rows that are new, that differ from the target's, and that are to be removed."""
+    key, columns = list(TABLES[name].key), TABLES[name].column_names
+    if present is not None and name == ITEMS:
+        missing = target.where("available").join(present.select(*key), key, "left_anti")
+        rows = rows.unionByName(missing.select(*columns).withColumn("available", fn.lit(False)))
     there = target.select(*key, contents(name).alias("_there"))
     joined = rows.withColumn("_here", contents(name)).join(there, key, "left")
     unlike = fn.col("_there").isNull() | (fn.col("_here") != fn.col("_there"))
-    known = fn.col("_there").isNotNull().alias(_KNOWN)
-    return joined.where(unlike).select(*TABLES[name].column_names, known)
+    change = fn.when(fn.col("_there").isNull(), _NEW).otherwise(_CHANGED).alias(_CHANGE)
+    found = joined.where(unlike).select(*columns, change)
+    leaving = [] if gone is None else [target.join(gone.select(*key), key, "left_semi")]
+    if present is not None and name != ITEMS:
+        leaving.append(target.join(present.select(*key), key, "left_anti"))
+    for one in leaving:
+        found = found.unionByName(one.select(*columns, fn.lit(_REMOVED).alias(_CHANGE)))
+    return found

@@ -36,12 +36,43 @@ _LOST = (
     f"is the visible night, but `{RECOMMENDATIONS}` has no rows of it: publish it again, or run "
     "`nightrank rollback`"
 )
-_NIGHT_WITH_ROWS = f"""
-SELECT CASE WHEN v.night IS NULL OR r.run_date IS NOT NULL THEN v.night
-            ELSE CAST(raise_error(concat('night ', v.night, ' {_LOST}')) AS DATE) END
+_RAISE = {"spark": "raise_error", "duckdb": "error"}
+_BEHIND_VIEWS = (RUNS, RECOMMENDATIONS, ITEMS)
+_HEADS = {
+    "duckdb": ("-- for a session of DuckDB, which reads Delta by its own extension",
+               "INSTALL delta;", "LOAD delta;"),
+    "spark": ("-- for a session of Spark SQL that has Delta, statement by statement",),
+}  # fmt: skip
+ENGINES = tuple(_HEADS)
+
+
+def _night_with_rows(engine: str) -> str:
+    """Return the SQL for the visible night, which fails where that night has no rows."""
+    return f"""SELECT CASE WHEN v.night IS NULL OR r.run_date IS NOT NULL THEN v.night
+            ELSE CAST({_RAISE[engine]}(concat('night ', v.night, ' {_LOST}')) AS DATE) END
 FROM ({VISIBLE_NIGHT}) AS v(night)
 LEFT JOIN (SELECT DISTINCT run_date FROM {RECOMMENDATIONS}) AS r ON r.run_date = v.night"""
-_BEHIND_VIEWS = (RUNS, RECOMMENDATIONS, ITEMS)
+
+
+def script(warehouse: Warehouse, engine: str) -> str:
+    """Return the statements that make the two views in a session of DuckDB or Spark SQL.
+
+    They are current at each query. Raises InputError where a table behind them is missing.
+    """
+    statements = list(_HEADS[engine])
+    for name in _BEHIND_VIEWS:
+        warehouse.version(name)  # names a table that is missing
+        path = warehouse.path(name)
+        source = f"delta_scan('{path.replace(chr(39), 2 * chr(39))}')"
+        if engine == "spark":
+            source = f"delta.`{path.replace('`', '``')}`"
+        statements.append(f"CREATE OR REPLACE TEMPORARY VIEW {name} AS SELECT * FROM {source};")
+    for name, query in (
+        (RECOMMENDATIONS_LATEST, latest(_night_with_rows(engine))),
+        (RECOMMENDATIONS_NAMED, named()),
+    ):
+        statements.append(f"CREATE OR REPLACE TEMPORARY VIEW {name} AS {query};")
+    return "\n".join(statements)
 
 
 def latest(night: str) -> str:
@@ -103,7 +134,7 @@ def register_views(spark: "SparkSession", warehouse: Warehouse) -> None:
             continue
         frame.createOrReplaceTempView(name)
     for name, query in (
-        (RECOMMENDATIONS_LATEST, latest(_NIGHT_WITH_ROWS)),
+        (RECOMMENDATIONS_LATEST, latest(_night_with_rows("spark"))),
         (RECOMMENDATIONS_NAMED, named()),
     ):
         spark.sql(f"CREATE OR REPLACE TEMPORARY VIEW {name} AS {query}")

@@ -32,6 +32,7 @@ from models.network.trunk import FrozenTrunk
 _log = logging.getLogger("nightrank.export")
 
 BATCH, KEPT_TEXTS, VARIANCE_TEXTS = 32, 8192, 256
+MOST_PASSES = 100  # over few texts: more of them teach nothing new
 
 
 def score_metric(weights: Factors, users: Factors) -> Factors:
@@ -56,21 +57,24 @@ def distil(
 ) -> None:
     """Train `student` in place to give the outputs of `full` for `texts`.
 
-    It is trained on about `visits` texts, in whole passes; 0 leaves it unchanged. Of more than
-    KEPT_TEXTS texts as many are drawn. `metric` [w, w] is that of `score_metric`.
+    It is trained on about `visits` texts, in at most MOST_PASSES whole passes; 0 leaves it
+    unchanged. Of more than KEPT_TEXTS texts as many are drawn. `metric` [w, w] is that of
+    `score_metric`.
     """
     if visits == 0:
         return
     generator = torch.Generator().manual_seed(seed)
     some = [texts[row] for row in torch.randperm(len(texts), generator=generator)[:KEPT_TEXTS]]
-    epochs = max(1, round(visits / len(some)))
+    epochs = min(MOST_PASSES, max(1, round(visits / len(some))))
     teacher = _Teacher(full, some, metric)
     trained = _trained(student)
     optimiser = torch.optim.AdamW(trained, lr=learning_rate, weight_decay=0.0)
     tokens = student.tokenize(some)
     buckets = length_buckets(tokens.lengths, BATCH)
+    steps = max(3, epochs * len(buckets))
+    # its rise takes a step at least, and so does its fall: with none OneCycleLR divides by zero
     schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimiser, max_lr=learning_rate, total_steps=epochs * len(buckets), pct_start=0.1
+        optimiser, max_lr=learning_rate, total_steps=steps, pct_start=max(0.1, 2 / steps)
     )
     for epoch in range(epochs):
         total = np.zeros(3)

@@ -57,8 +57,11 @@ class Interactions:
         )
 
     def grades(self, threshold: float, below: float) -> NDArray[np.float64]:
-        """Return what each interaction counts [n]: 1 at or above `threshold`, else `below`."""
-        return np.where(self.value >= threshold, 1.0, below)
+        """Return what each interaction counts [n]: 1 at or above `threshold`, else `below`.
+
+        A negative value below the threshold, such as that of a return, counts nothing.
+        """
+        return np.where(self.value >= threshold, 1.0, np.where(self.value < 0, 0.0, below))
 
     def positives(self, threshold: float) -> "Interactions":
         """Return the interactions whose value is at or above `threshold`."""

@@ -65,14 +65,16 @@ def pad_histories(
     """Return the newest `length` items of each history [u, l], their ages and which were liked.
 
     The newest stands first and has age 0; ages count interactions. An item at or above `threshold`
-    was liked and has a 1, any other a 0. Short histories are filled with the item row `padding`.
+    was liked and has a 1, any other a 0. Short histories are filled with the item row `padding`,
+    which also stands for an item whose value is below the threshold and negative: a return says
+    nothing of what else a user likes.
     """
     items = np.full((len(histories), length), padding, dtype=np.int64)
     liked = np.zeros(items.shape, dtype=np.float32)
     for row, history in enumerate(histories):
-        newest = history.item[::-1][:length]
-        items[row, : len(newest)] = newest
-        liked[row, : len(newest)] = history.value[::-1][:length] >= threshold
+        newest, values = history.item[::-1][:length], history.value[::-1][:length]
+        liked[row, : len(newest)] = values >= threshold
+        items[row, : len(newest)] = np.where((values < 0) & (values < threshold), padding, newest)
     return items, np.tile(np.arange(length, dtype=np.float32), (len(items), 1)), liked
 
 

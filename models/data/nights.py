@@ -13,11 +13,17 @@ from models.data.interactions import Interactions
 from models.data.splits import Trial
 
 
-def night(interactions: Interactions, threshold: float, cut: float, end: float) -> Trial:
+def night(
+    interactions: Interactions,
+    threshold: float,
+    cut: float,
+    end: float,
+    repeat_days: float | None = None,
+) -> Trial:
     """Return the question of the night at `cut`, about what was liked until `end`.
 
     Both are shares of the positives (values at or above `threshold`) in order of time, with
-    0 <= `cut` < `end` <= 1; there has to be a positive.
+    0 <= `cut` < `end` <= 1; there has to be a positive. `repeat_days` is the policy of repeats.
     """
     times = np.sort(interactions.time[interactions.value >= threshold])
     clock = float(times[int(cut * len(times))])
@@ -39,4 +45,5 @@ def night(interactions: Interactions, threshold: float, cut: float, end: float) 
         candidates=np.arange(interactions.n_items),
         clock=clock,
         threshold=threshold,
+        repeat_days=repeat_days,
     )

@@ -1,6 +1,34 @@
-"""Options of the varied training texts."""
+"""Options of the data: whether items may be listed again, and how training texts are varied."""
+
+from collections.abc import Mapping
+from typing import Literal
 
 from models.options import Options, option
+
+
+class RepeatOptions(Options):
+    """Whether an item that a user has had may be listed again."""
+
+    repeats: Literal["never", "after_days", "always"] = option(
+        "never",
+        "Whether an item that a user has had may be listed again: never, always, or so many days "
+        "after the last time (`repeat_after_days`).",
+    )
+    repeat_after_days: int = option(
+        30, "Days after which an item may be listed again, where `repeats` is after_days.",
+        ge=1, le=3650,
+    )  # fmt: skip
+
+    @property
+    def repeat_days(self) -> float | None:
+        """The policy in days, as `models.data.repeats` takes it."""
+        days = {"never": None, "after_days": float(self.repeat_after_days), "always": 0.0}
+        return days[self.repeats]
+
+    @classmethod
+    def trained_with(cls, settings: Mapping[str, object]) -> "RepeatOptions":
+        """Return the policy among the settings of a version; never, where it is an earlier one."""
+        return cls.model_validate({k: v for k, v in settings.items() if k in cls.model_fields})
 
 
 class AugmentationOptions(Options):

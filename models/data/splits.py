@@ -45,8 +45,9 @@ class Trial:
     `train`, `given` and `truth` are positives; `given` is what a user has when asked;
     `candidates` are the item rows that are ranked; `labelled_train`, `labelled_given` and
     `labelled` are the interactions of the same parts, positive (value at or above `threshold`) or
-    not, for interest prediction, and what is in `labelled_given` is not ranked; `clock` is the
-    time of asking in seconds, None where each user is asked after the last given interaction.
+    not, for interest prediction, and what is in `labelled_given` is not ranked unless it may be
+    repeated (`repeat_days`, see `models.data.repeats`); `clock` is the time of asking in seconds,
+    None where each user is asked after the last given interaction.
     """
 
     train: Interactions
@@ -58,6 +59,7 @@ class Trial:
     candidates: Rows
     clock: float | None
     threshold: float
+    repeat_days: float | None = None
 
 
 @dataclass(frozen=True)
@@ -99,8 +101,13 @@ class Split:
         return self.final.candidates
 
 
-def make_split(name: str, interactions: Interactions, positive_threshold: float) -> Split:
-    """Divide `interactions` as the split `name` of SPLITS says.
+def make_split(
+    name: str,
+    interactions: Interactions,
+    positive_threshold: float,
+    repeat_days: float | None = None,
+) -> Split:
+    """Divide `interactions` as the split `name` of SPLITS says; its questions follow `repeat_days`.
 
     Raises InputError where the name is unknown or the data leave the test part empty.
     """
@@ -113,7 +120,12 @@ def make_split(name: str, interactions: Interactions, positive_threshold: float)
             f"split {name}: no positive of {int(positive.sum())} is left to test on; ingest more "
             f"interactions, or lower `positive_threshold` ({positive_threshold:g})"
         )
-    return _assemble(name, interactions, positive_threshold, labels)
+    split = _assemble(name, interactions, positive_threshold, labels)
+    return replace(
+        split,
+        tuning=replace(split.tuning, repeat_days=repeat_days),
+        final=replace(split.final, repeat_days=repeat_days),
+    )
 
 
 def thinned(split: Split, share: float, seed: int) -> Split:

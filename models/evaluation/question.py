@@ -2,14 +2,14 @@
 
 - `Question` holds what all models are asked: the users with something to find, their histories
   and profiles, what is true and what may be ranked. The mask is a night's: an item with which a
-  user has any interaction, of whatever value, is not ranked, since no night lists it.
+  user has any interaction, of whatever value, is not ranked, unless it may be repeated by then.
 - Of many users a sample is asked, drawn by a fixed seed: so many that their scores of all items
   take minutes. Every metric is then that of a sample, and so are the intervals around it.
 - `judge` scores the users in blocks and keeps lists, hits and the scores of labelled pairs, each
   user's in standard deviations over the candidates, so that they compare across users.
 
-Trade-off: an item that a user has already and gets again is neither ranked nor counted as true,
-so repeated consumption is not measured.
+Trade-off: where items are not to be repeated, one that a user takes again is neither ranked nor
+counted as true.
 """
 
 import logging
@@ -23,6 +23,7 @@ from scipy import sparse
 from models.data.arrays import Factors, Mask, Numbers, Rows, Scores
 from models.data.interactions import History, Interactions, histories
 from models.data.matrices import user_item_matrix
+from models.data.repeats import not_to_repeat
 from models.data.splits import Trial
 from models.evaluation.metrics import (
     Hits,
@@ -50,7 +51,7 @@ _log = logging.getLogger("nightrank.evaluate")
 
 @dataclass(frozen=True)
 class Question:
-    """The users [u] asked, what each has and is, and sparse [u, n] truth and what was seen.
+    """The users [u] asked, what each has and is, and sparse [u, n] truth and what is kept off.
 
     `drawn_from` is the number of users who could have been asked: u, or more if u are a sample.
     """
@@ -93,7 +94,7 @@ class Answer:
 def ask(trial: Trial, profiles: Sequence[str], report: bool = False) -> Question:
     """Prepare a trial's question; `profiles` are the texts of all users by user row.
 
-    Users are asked who have a true item that can be ranked: a candidate that they haven't seen. Of
+    Users are asked who have a true item that can be ranked: a candidate that isn't kept off. Of
     very many a sample is asked, a larger one for a `report`.
     """
     ranked = np.zeros(trial.truth.n_items)
@@ -134,8 +135,9 @@ def of_likes(score: Scorer, threshold: float) -> Scorer:
 
 
 def seen_and_found(trial: Trial) -> tuple[sparse.csr_array, sparse.csr_array]:
-    """Return what each user has had [u, n], of whatever value, and what they liked of the rest."""
-    seen, liked = user_item_matrix(trial.labelled_given), user_item_matrix(trial.truth)
+    """Return what each user may not get again [u, n], and what they liked of the rest."""
+    had = not_to_repeat(trial.labelled_given, trial.clock, trial.repeat_days)
+    seen, liked = user_item_matrix(had), user_item_matrix(trial.truth)
     found = sparse.csr_array(liked - liked * seen)
     found.eliminate_zeros()
     return seen, found

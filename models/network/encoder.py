@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from models.data.arrays import Factors, Rows
+from models.data.arrays import Factors, Numbers, Rows
 from models.data.texts import length_buckets
 from models.network.loading import layers_of
 from models.network.sentence_config import SentenceConfig
@@ -88,6 +88,15 @@ class TextEncoder(nn.Module):
         prompted = [self.sentences.prompt + text for text in texts]
         encoded = self.tokenizer(prompted, truncation=True, max_length=self.max_tokens)
         return Tokens(cast(list[list[int]], encoded["input_ids"]))
+
+    def unknown_shares(self, texts: Sequence[str]) -> Numbers:
+        """Return the share [n] of each text's word pieces that the tokenizer doesn't know."""
+        unknown, special = self.tokenizer.unk_token_id, set(self.tokenizer.all_special_ids)
+        counts = np.zeros((len(texts), 2))
+        for row, ids in enumerate(self.tokenize(texts).ids):
+            pieces = [piece for piece in ids if piece == unknown or piece not in special]
+            counts[row] = pieces.count(cast(int, unknown)), max(len(pieces), 1)
+        return np.asarray(counts[:, 0] / counts[:, 1])
 
     def states(self, ids: Tensor, mask: Tensor, layers: int) -> Tensor:
         """Return the hidden states [b, l, w] after the first `layers` layers."""

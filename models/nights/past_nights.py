@@ -1,7 +1,7 @@
 """A night that has passed, ranked under any weights of blocks and popularity.
 
 - The closed form is fitted to what was known before the night.
-- The mask is the night's: nothing is ranked with which the user has any interaction.
+- The mask is the night's: nothing is ranked that the user has had and may not get again.
 
 Trade-off: items without a positive before the night are not ranked, since their factors would need
 the text map; the ones that were liked still count as missed.

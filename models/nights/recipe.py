@@ -47,7 +47,13 @@ class Recipe:
     factors: int
     length: int
 
-    def weights(self, labelled: Interactions, threshold: float, default: Algorithms) -> NightChoice:
+    def weights(
+        self,
+        labelled: Interactions,
+        threshold: float,
+        default: Algorithms,
+        repeat_days: float | None = None,
+    ) -> NightChoice:
         """Choose the night's weights on the last nights of the `labelled` interactions."""
         return choose_night_weights(
             labelled,
@@ -57,6 +63,7 @@ class Recipe:
             self.factors,
             self.length,
             default,
+            repeat_days,
         )
 
     @torch.no_grad()

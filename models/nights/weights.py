@@ -86,15 +86,20 @@ def choose_night_weights(
     factors: int,
     length: int,
     default: Algorithms,
+    repeat_days: float | None = None,
 ) -> NightChoice:
     """Choose on the last nights of the `labelled` interactions of a training part.
 
     `content` [n, c] are the items' text and attribute features, `profiles` [u, w] the users'
     profile vectors, `factors` the dimensions of all blocks together, `length` the newest
-    interactions of a user that count. The `default` stands where nothing is better.
+    interactions of a user that count, `repeat_days` the policy of repeats. The `default` stands
+    where nothing is better.
     """
     ends = (*CUTS[1:], 1.0)
-    trials = [night(labelled, threshold, cut, end) for cut, end in zip(CUTS, ends, strict=True)]
+    trials = [
+        night(labelled, threshold, cut, end, repeat_days)
+        for cut, end in zip(CUTS, ends, strict=True)
+    ]
     back = len(np.unique(np.concatenate([_came_back(trial) for trial in trials])))
     if back < LEAST_USERS:
         _log.info("weights of the night: default, since only %d users came back", back)
@@ -104,6 +109,11 @@ def choose_night_weights(
         for trial in trials
     ]
     choice = choose([one for one in found if one is not None], default)
+    _log_choice(choice, default)
+    return replace(choice, half_life_days=_days(choice.algorithms, labelled, threshold))
+
+
+def _log_choice(choice: NightChoice, default: Algorithms) -> None:
     low, _, high = choice.gain or (0.0, 0.0, 0.0)
     _log.info(
         "weights of the night: %d users came back, NDCG@10 %.4f by default, %.4f chosen, gain "
@@ -115,7 +125,6 @@ def choose_night_weights(
         high,
         "default" if choice.algorithms == default else "chosen",
     )
-    return replace(choice, half_life_days=_days(choice.algorithms, labelled, threshold))
 
 
 def _days(algorithms: Algorithms, labelled: Interactions, threshold: float) -> float:

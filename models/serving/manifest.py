@@ -148,6 +148,8 @@ class Manifest:
     """The kind of quantisation that the exported encoder has."""
     trained_until: float | None = None
     """When the newest interaction of its training was, in seconds since 1970; None before 0.3.0."""
+    contents: str | None = None
+    """Hash of the data that it was trained on; None before 0.3.0."""
 
     def to_json(self) -> dict[str, Any]:
         """Return the contents of `model.json`; fields that are None are left out."""
@@ -195,6 +197,7 @@ class Manifest:
             export_machine=keys.take("export_machine", _optional(_mapping(_text)), None),
             quantisation=keys.take("quantisation", _optional(_text), None),
             trained_until=keys.take("trained_until", _optional(_number), None),
+            contents=keys.take("contents", _optional(_text), None),
         )
         keys.refuse_others()
         return manifest
@@ -227,16 +230,11 @@ class _Keys:
             )
 
 
-def _text(value: object) -> str:
-    return _checked(value, str)
+def _just(kind: type[T]) -> Callable[[object], T]:
+    return lambda value: _checked(value, kind)
 
 
-def _truth(value: object) -> bool:
-    return _checked(value, bool)
-
-
-def _whole(value: object) -> int:
-    return _checked(value, int)
+_text, _truth, _whole = _just(str), _just(bool), _just(int)
 
 
 def _number(value: object) -> float:

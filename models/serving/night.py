@@ -2,7 +2,8 @@
 
 - `prepare` writes the arrays that all workers map into memory, once for a night.
 - `top_lists` is what a Spark task does with a batch: histories and profiles become user factors,
-  the ranker takes out what was seen and keeps the best k, the user encoder says why.
+  the ranker takes out what was had and may not be repeated, and keeps the best k, the user encoder
+  says why.
 - A user who comes with the k-th score of an earlier night is ranked only where an item that is
   new since could enter the list.
 - A worker opens its ONNX sessions once and keeps them for its later tasks.
@@ -22,6 +23,7 @@ from numpy.typing import NDArray
 
 from models.data.arrays import Factors, Rows
 from models.data.interactions import Catalogue, History
+from models.data.repeats import kept_off
 from models.errors import InputError
 from models.serving.bundle import RANKER, Bundle
 from models.serving.entrants import Entrants
@@ -40,7 +42,8 @@ _BYTES_PER_SCORE = 4
 class NightPlan:
     """What a worker needs to know; the same plan finds the same open sessions.
 
-    `clock` is the time of asking in seconds, None for right after each user's last visit.
+    `clock` is the time of asking in seconds, None for right after each user's last visit;
+    `repeat_days` says when an item may be listed again (`models.data.repeats`).
     """
 
     bundle_folder: str
@@ -52,6 +55,7 @@ class NightPlan:
     clock: float | None
     threads: int
     device: str
+    repeat_days: float | None = None
 
 
 @dataclass(frozen=True)
@@ -138,7 +142,7 @@ def top_lists(plan: NightPlan, users: Users) -> Lists:
     encoder, ranker, entrants = _opened(plan)
     factors = encoder.encode(users.histories, users.profiles)
     longest("user_factors", factors, users.ids)
-    seen = [history.item for history in users.histories]
+    seen = [_kept_off(history, plan) for history in users.histories]
     again = np.flatnonzero(entrants.may_enter(factors, seen, users.floors))
     before = ranker.examined
     scores, rows = ranker.top_k(factors[again], [seen[user] for user in again], plan.k)
@@ -147,6 +151,14 @@ def top_lists(plan: NightPlan, users: Users) -> Lists:
     examined = ranker.examined - before
     listed = rows[there], scores[there], reasons[there]
     return Lists(again, there.sum(axis=1), *listed, words, examined)
+
+
+def _kept_off(history: History, plan: NightPlan) -> Rows:
+    """Return the items that the user has had and may not get again."""
+    if plan.repeat_days is None or not len(history.item):
+        return history.item
+    asked = float(history.time.max()) if plan.clock is None else plan.clock
+    return history.item[kept_off(history.time, asked, plan.repeat_days)]
 
 
 @lru_cache(maxsize=1)

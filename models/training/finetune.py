@@ -86,7 +86,8 @@ def finetune(
     length = options.examples.history_length
     recipe = recipe_of(task, pretrained, options.start.factors, length)
     fit = choose_fit(recipe, task.split.tuning, task.profiles, Algorithms())
-    choice = recipe.weights(task.split.final.labelled_train, task.threshold, fit.algorithms)
+    known, days = task.split.final.labelled_train, task.split.final.repeat_days
+    choice = recipe.weights(known, task.threshold, fit.algorithms, days)
     model = model_under_losses(bank, task, options, choice.algorithms)
     begin_at_ridge(model, task)
     trainer = _trained(model, task, options, folder, beside)

@@ -79,6 +79,26 @@ def test_distillation_brings_the_pruned_encoder_nearer(encoder: TextEncoder) -> 
     assert missed(student, targets) < 0.6 * before
 
 
+@pytest.mark.parametrize(("visits", "passes"), [(1, 1), (40, 2), (60, 3), (200, 10), (36_000, 100)])
+def test_few_texts_are_distilled_in_a_bounded_number_of_passes(
+    encoder: TextEncoder, caplog: pytest.LogCaptureFixture, visits: int, passes: int
+) -> None:
+    """Ten steps are the number at which the schedule used to divide by zero."""
+    metric = np.eye(16, dtype=np.float32)
+    student = prune_layers(encoder, 1)
+    with caplog.at_level(logging.INFO):
+        distil(student, encoder, TEXTS, metric, visits, 1e-3, seed=0)
+    assert caplog.text.count("distillation pass") == passes
+    assert np.isfinite(student.vectors(TEXTS)).all()
+
+
+def test_an_encoder_says_how_many_pieces_of_a_text_it_does_not_know(encoder: TextEncoder) -> None:
+    texts = ["Green tea", "Grosse Tasse aus Steingut", "紫砂茶壶、手工制作", ""]
+    known, german, chinese, empty = encoder.unknown_shares(texts)
+    assert (known, german, empty) == (0, 0, 0)
+    assert chinese > 0.5
+
+
 def test_no_pass_of_distillation_changes_nothing(encoder: TextEncoder) -> None:
     before = encoder.vectors(TEXTS)
     student = copy.deepcopy(encoder)

@@ -6,8 +6,10 @@ Airflow runs in processes of its own: it reads its settings when it is imported.
 import ast
 import json
 import os
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -102,6 +104,8 @@ GOOD_RUNS: list[tuple[str, dict[str, Any]]] = [
     ("nightly", {}),
     ("maintain", {"keep_days": 60}),
 ]
+# without a source no command runs; a command's last line is the end of the log
+WITHOUT_SOURCE: list[tuple[str, dict[str, Any]]] = [("nightly", {}), ("retrain", {"source": "."})]
 BAD_RUNS: list[tuple[str, dict[str, Any], str]] = [
     ("retrain", {"epochs": 0}, "param epochs: 0 is less than the minimum of 1"),
     ("nightly", {"run_date": "28.02.2026"}, "'28.02.2026' is not a 'date'"),
@@ -260,3 +264,23 @@ def test_a_wrong_field_is_refused_before_any_command(answers: tuple[list[str], l
     assert len(calls) == 14
     for end, (_, _, expected) in zip(ends[len(GOOD_RUNS) :], BAD_RUNS, strict=True):
         assert expected in end
+
+
+def test_make_airflow_names_the_source_of_the_demo(prepared_airflow: Path) -> None:
+    with closing(sqlite3.connect(prepared_airflow / "airflow.db")) as database:
+        assert database.execute("SELECT key FROM variable").fetchall() == [("nightrank_source",)]
+
+
+def test_without_a_source_the_run_names_the_variable_and_ingests_nothing(
+    prepared_airflow: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "nightrank").write_text("#!/bin/sh\necho 'nightrank: nothing in .' >&2\nexit 2\n")
+    (tmp_path / "nightrank").chmod(0o755)
+    output = airflow(
+        prepared_airflow, RUN_DAGS, str(DAGS), json.dumps(WITHOUT_SOURCE),
+        PATH=f"{tmp_path}:{os.environ['PATH']}", AIRFLOW_VAR_NIGHTRANK_SOURCE="",
+    )  # fmt: skip
+    nightly, retrain = output.split("END")[:2]
+    assert "set the Airflow variable nightrank_source to a folder" in nightly
+    assert "Running command" not in nightly
+    assert "non-zero exit code 2. nightrank: nothing in ." in retrain

@@ -148,6 +148,18 @@ def test_an_item_that_comes_back_is_neither_ranked_nor_true() -> None:
     assert len(ask(back.final, [""]).users) == 1
 
 
+def test_an_item_that_may_be_repeated_is_ranked_and_true() -> None:
+    item = np.array([0, 1, 2, 3, 0])
+    data = Interactions(np.zeros(5, dtype=np.int64), item, np.ones(5), np.arange(5.0), 1, 5)
+    assert len(ask(make_split("warm", data, 1.0).final, [""]).users) == 0
+    question = ask(make_split("warm", data, 1.0, 0.0).final, [""])
+    assert question.truth.toarray().tolist() == [[1, 0, 0, 0, 0]]
+    ranked = judge(question, scorer_of(np.arange(5.0)[None], question.users)).hits
+    assert ranked.rows[0, :5].tolist() == [4, 3, 2, 1, 0]
+    soon = ask(make_split("warm", data, 1.0, 2 / 86400).final, [""])  # two seconds later
+    assert soon.seen.toarray().tolist() == [[0, 0, 1, 1, 0]]
+
+
 def test_an_item_that_was_rated_low_is_not_ranked() -> None:
     values = np.array([5.0, 1.0, 5.0, 5.0, 5.0, 5.0])
     data = Interactions(np.zeros(6, dtype=np.int64), np.arange(6), values, np.arange(6.0), 1, 8)

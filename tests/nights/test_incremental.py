@@ -288,3 +288,21 @@ def test_everybody_is_scored_where_a_vacuum_took_what_was(
         assert vacuum(warehouse, name)
         change(spark, copy, ITEMS, [{**row, "title": "Renamed"}])
     assert score.run(Context.of(copy), SECOND)["users_scored"] == 61
+
+
+def test_an_item_that_may_be_listed_again_comes_back(spark: SparkSession, copy: Settings) -> None:
+    """A year later; what user 1 took ten days before the first night is free on the second."""
+    first, second = "2027-01-05", "2027-01-06"
+    ours = copy.model_copy(update={"repeats": "after_days", "repeat_after_days": 300})
+    taken = dt.datetime(2026, 3, 11, 12, tzinfo=dt.UTC)  # 300 days before the second night
+    best = next(row[3] for row in night(copy, FIRST) if row[1:3] == ("1", 1))
+    change(spark, ours, INTERACTIONS, [event("1", best, ts=taken)])
+    free = ours.model_copy(update={"allow_future_night": True})
+    score.run(Context.of(free), first)
+    assert best not in {row[3] for row in night(ours, first) if row[1] == "1"}
+    result = in_both_ways(free, second)
+    assert 0 < result["users_scored"] < result["users"]
+    listed = {row[3] for row in night(ours, second) if row[1] == "1"}
+    assert best in listed
+    always = free.model_copy(update={"repeats": "always"})
+    assert score.run(Context.of(always), second)["users_scored"] == result["users"]

@@ -2,6 +2,7 @@
 
 import datetime as dt
 import fcntl
+import shutil
 import threading
 import time
 from collections.abc import Callable
@@ -63,6 +64,17 @@ def test_a_later_night_takes_over_and_the_earlier_one_stays(settings: Settings) 
     publish.run(Context.of(settings), "2026-01-06")
     assert visible(settings) == [list(row) for row in later]
     assert sql.run(Context.of(settings), "SELECT count(*) FROM recommendations")["rows"] == [[6]]
+
+
+def test_a_night_of_tables_that_were_made_anew_is_refused(settings: Settings) -> None:
+    warehouse = Warehouse(settings.warehouse)
+    stage(warehouse, RIGHT)
+    for name in (ITEMS, USERS, INTERACTIONS):
+        shutil.rmtree(warehouse.path(name))
+    ingest(warehouse)  # the same rows and the same versions, and yet other tables
+    with pytest.raises(InputError, match="another table `interactions`, which was made anew since"):
+        publish.run(Context.of(settings), str(NIGHT))
+    assert visible(settings) == []
 
 
 def test_nothing_comes_between_the_copy_and_the_row_of_the_run(settings: Settings) -> None:
@@ -175,6 +187,29 @@ def test_the_audit_knows_nothing_after_the_night(settings: Settings) -> None:
         publish.run(Context.of(settings), "2026-01-05")
     stage(warehouse, [(ODD, 1, "a", 0.75)])
     assert publish.run(Context.of(settings), "2026-01-05")["users"] == 1
+
+
+@pytest.mark.parametrize(
+    ("policy", "lists_a"),
+    [
+        ({}, False),
+        ({"repeat_days": 0.0}, True),
+        ({"repeat_days": 3.0}, True),  # ada had it on New Year's Day, at noon
+        ({"repeat_days": 4.0}, False),
+        ({"repeat_days": 3.0, "asked": "last_visit"}, False),
+        ({"repeat_days": 0.0, "asked": "last_visit"}, True),
+    ],
+)
+def test_the_audit_follows_the_policy_of_repeats(
+    settings: Settings, policy: dict[str, Any], lists_a: bool
+) -> None:
+    repeated = [("ada", 1, "b", 0.5), ("ada", 2, "a", 0.25), *RIGHT[1:]]
+    right, wrong = (repeated, RIGHT) if lists_a else (RIGHT, repeated)
+    stage(Warehouse(settings.warehouse), wrong, **policy)
+    with pytest.raises(InputError, match=r"has seen|users with fewer or more rows than due"):
+        publish.run(Context.of(settings), str(NIGHT))
+    stage(Warehouse(settings.warehouse), right, **policy)
+    assert publish.run(Context.of(settings), str(NIGHT))["rows"] == len(right)
 
 
 def test_a_night_that_is_not_staged_names_the_command(settings: Settings) -> None:

@@ -15,9 +15,10 @@ from pyspark.sql import functions as fn
 from jobs.cli import main
 from jobs.context import Context
 from jobs.settings.model import Settings
+from jobs.sources.arrival.completion import completed
 from jobs.sources.fields import identifier, timestamp
 from jobs.sources.folder import FolderSource
-from jobs.sources.validation import check, completed
+from jobs.sources.validation import check
 from jobs.steps import ingest
 from jobs.warehouse.delta import Warehouse
 from jobs.warehouse.tables import INTERACTIONS, ITEMS, REJECTED_ROWS, TABLES, USERS

@@ -17,7 +17,18 @@ README = PROJECT / "README.md"
 PAGES = sorted([*PROJECT.glob("*.md"), *PROJECT.glob("docs/**/*.md")])
 VERBS = {
     *("ingest", "train", "export", "evaluate", "promote", "score", "publish", "rollback"),
-    *("diff", "maintain", "tune", "active-learning", "sql", "models", "show-config", "doctor"),
+    *(
+        "init",
+        "views",
+        "diff",
+        "maintain",
+        "tune",
+        "active-learning",
+        "sql",
+        "models",
+        "show-config",
+        "doctor",
+    ),
 }
 
 

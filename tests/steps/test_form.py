@@ -5,7 +5,7 @@ import json
 import jsonschema
 import pytest
 
-from jobs.settings.form import DAG_STEPS, FORM, PLACES, render
+from jobs.settings.form import DAG_STEPS, FIRST, FORM, PLACES, render
 from jobs.settings.model import Settings, steps_of
 
 FORMS = json.loads(render())
@@ -28,13 +28,32 @@ def test_places_are_settings() -> None:
 def test_a_field_keeps_type_bounds_and_help() -> None:
     seed = FORMS["retrain"]["seed"]
     assert seed["type"] == ["null", "integer"]
-    assert (seed["minimum"], seed["maximum"]) == (0, 2**31 - 1)
-    assert seed["description"] == "Seed of everything random. Empty: as configured, else 0."
+    assert seed["allOf"] == [{"minimum": 0, "maximum": 2**31 - 1}]
+    assert not {"minimum", "maximum"} & seed.keys()  # the page would move a value to the bound
+    assert seed["description"] == (
+        "Seed of everything random. [whole number, 0 to 2147483647, 0 by default]"
+    )
+    for value in (-1, 2**31, 0.5):
+        with pytest.raises(jsonschema.ValidationError):
+            jsonschema.validate(value, seed)
     assert seed["section"] == "train, export, evaluate"
 
 
-def test_choices_may_be_left_empty() -> None:
-    assert FORMS["retrain"]["quantisation"]["enum"] == [None, "auto", "int8", "fp16", "none"]
+def test_choices_may_be_left_as_configured() -> None:
+    chosen = FORMS["retrain"]["quantisation"]
+    assert chosen["enum"] == [None, "auto", "int8", "fp16", "none"]
+    assert FORMS["nightly"]["incremental"]["enum"] == [None, True, False]
+    for dag in FORMS.values():
+        for field in (one for one in dag.values() if "enum" in one):
+            assert field["values_display"] == {"None": "as configured"}
+
+
+@pytest.mark.parametrize("dag", DAG_STEPS)
+def test_a_few_fields_come_first_and_the_others_in_sections(dag: str) -> None:
+    without = [name for name, field in FORMS[dag].items() if "section" not in field]
+    assert tuple(without) == FIRST[dag]
+    assert tuple(FORMS[dag])[: len(without)] == FIRST[dag]
+    assert "Empty:" not in json.dumps(FORMS[dag])
 
 
 @pytest.mark.parametrize("dag", DAG_STEPS)

@@ -45,13 +45,19 @@ def add(warehouse: Warehouse, name: str, columns: dict[str, Any]) -> None:
 
 
 def stage(
-    warehouse: Warehouse, rows: list[Row], night: dt.date = NIGHT, version: str = "m1"
+    warehouse: Warehouse,
+    rows: list[Row],
+    night: dt.date = NIGHT,
+    version: str = "m1",
+    **policy: Any,
 ) -> None:
     """Commit staged rows as the score step does, metadata and all."""
     same = {"run_date": night, "model_version": version, "reason": "profile"}
     entries = [dict(zip(("user_id", "rank", "item_id", "score"), row, strict=True)) for row in rows]
     schema = TABLES[RECOMMENDATIONS_STAGED].arrow_schema
     inputs = {name: warehouse.version(name) for name in (ITEMS, USERS, INTERACTIONS)}
+    ids = {name: warehouse.table_id(name) for name in inputs}
+    made_of = StagedNight(night, version, 2, inputs, table_ids=ids, **policy)
     with warehouse.lock(RECOMMENDATIONS_STAGED):
         warehouse.create(RECOMMENDATIONS_STAGED)
         write_deltalake(
@@ -60,7 +66,7 @@ def stage(
             mode="overwrite",
             predicate=f"run_date = '{night}'",
             commit_properties=CommitProperties(
-                custom_metadata={"userMetadata": StagedNight(night, version, 2, inputs).metadata()}
+                custom_metadata={"userMetadata": made_of.metadata()}
             ),
         )
 

@@ -1,16 +1,19 @@
 """The tables as arrays: orders, versions, and the same arrays whatever files the rows lie in."""
 
 import datetime as dt
+import shutil
 import tempfile
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pytest
+import toy_version
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jobs.warehouse.dataset import Dataset, read_dataset
+from jobs.warehouse.dataset import Dataset, read_dataset, read_training_data
 from jobs.warehouse.delta import Warehouse
 from jobs.warehouse.tables import INTERACTIONS, ITEMS, TABLES, USERS
 from models.errors import InputError
@@ -96,3 +99,23 @@ def test_the_layout_of_the_files_does_not_matter(
     rows: list[tuple[str, str, float, float]], size: int
 ) -> None:
     assert read_in_parts(rows, size) == read_in_parts(ROWS, len(ROWS))
+
+
+def test_tables_made_anew_are_other_data_though_their_versions_are_the_same(
+    warehouse: Warehouse,
+) -> None:
+    write_items(warehouse, "x", "9", "10")
+    write_interactions(warehouse, ROWS)
+    before = read_dataset(warehouse)
+    manifest = toy_version.manifest("v", [])
+    manifest = replace(manifest, tables=before.versions, contents=before.contents())
+    assert read_training_data(warehouse, manifest).contents() == before.contents()
+    for name in (ITEMS, INTERACTIONS):
+        shutil.rmtree(warehouse.path(name))
+    write_items(warehouse, "x", "9", "10")
+    write_interactions(warehouse, [("other", *row[1:]) for row in ROWS])
+    after = read_dataset(warehouse)
+    assert (after.versions, len(after.interactions)) == (before.versions, len(before.interactions))
+    assert after.contents() != before.contents()
+    with pytest.raises(InputError, match="made anew since: run `nightrank train`"):
+        read_training_data(warehouse, manifest)

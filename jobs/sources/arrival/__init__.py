@@ -1,0 +1,1 @@
+"""What arrives, beside what is there already: completed, then committed."""

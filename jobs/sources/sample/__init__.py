@@ -1,0 +1,1 @@
+"""A small shop to begin with, which `nightrank init` writes."""

@@ -1,0 +1,1 @@
+"""Steps of a first day: a folder to begin in, and views for readers."""
