@@ -22,6 +22,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import OneCycleLR
 
 from models.data.arrays import Factors, Rows
 from models.data.texts import length_buckets
@@ -71,11 +73,7 @@ def distil(
     optimiser = torch.optim.AdamW(trained, lr=learning_rate, weight_decay=0.0)
     tokens = student.tokenize(some)
     buckets = length_buckets(tokens.lengths, BATCH)
-    steps = max(3, epochs * len(buckets))
-    # its rise takes a step at least, and so does its fall: with none OneCycleLR divides by zero
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimiser, max_lr=learning_rate, total_steps=steps, pct_start=max(0.1, 2 / steps)
-    )
+    schedule = _schedule(optimiser, learning_rate, epochs * len(buckets))
     for epoch in range(epochs):
         total = np.zeros(3)
         for index in torch.randperm(len(buckets), generator=generator).tolist():
@@ -87,6 +85,12 @@ def distil(
             optimiser.zero_grad()
             total += losses.detach().cpu().numpy() / len(buckets)
         _log.info("distillation pass %d/%d: %s", epoch + 1, epochs, _named(total))
+
+
+def _schedule(optimiser: Optimizer, rate: float, steps: int) -> OneCycleLR:
+    """Return a rise and a fall of a step each at least: without, OneCycleLR divides by zero."""
+    total = max(3, steps)
+    return OneCycleLR(optimiser, max_lr=rate, total_steps=total, pct_start=max(0.1, 2 / total))
 
 
 def _named(losses: NDArray[np.float64]) -> str:
