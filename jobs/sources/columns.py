@@ -205,7 +205,7 @@ def _refuse_missing(matched: Matched, columns: Sequence[str], known: set[str]) -
     if table == TRIPLES and matched.others:
         raise InputError(
             f"{matched.origin}: unknown column `{matched.others[0]}`; "
-            f"expected {', '.join(sorted(known))}"
+            f"expected {', '.join(sorted(known - {DELETED}))}"
         )
     missing = [name for name in REQUIRED[table] if name not in found]
     # without any words it may say what is on sale, of items that are known

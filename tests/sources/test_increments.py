@@ -1,7 +1,5 @@
-"""What comes day by day: increments, snapshots, some columns alone, and what was deleted."""
+"""What comes day by day: snapshots, some columns alone, and what was deleted."""
 
-import csv
-import io
 from pathlib import Path
 from typing import Any
 
@@ -10,31 +8,17 @@ from pyspark.sql import SparkSession
 
 from jobs.context import Context
 from jobs.settings.model import Settings
-from jobs.sources.sample.shop import shop_files
 from jobs.steps import ingest
 from jobs.warehouse.delta import Warehouse
 from jobs.warehouse.tables import INTERACTIONS, ITEMS, REJECTED_ROWS, TRIPLES, USERS
 from models.errors import InputError
 
-DAYS = 10
-Row = dict[str, str]
 
-
-def table(text: str) -> list[Row]:
-    return list(csv.DictReader(io.StringIO(text)))
-
-
-def write(folder: Path, **tables: list[Row] | str) -> Path:
+def write(folder: Path, **tables: str) -> Path:
     """Write tables as CSV files of a new source."""
     folder.mkdir()
-    for name, rows in tables.items():
-        with (folder / f"{name}.csv").open("w", newline="") as file:
-            if isinstance(rows, str):
-                file.write(rows)
-            else:
-                writer = csv.DictWriter(file, list(rows[0]))
-                writer.writeheader()
-                writer.writerows(rows)
+    for name, text in tables.items():
+        (folder / f"{name}.csv").write_text(text, "utf-8")
     return folder
 
 
@@ -45,32 +29,6 @@ def run(warehouse: Warehouse, folder: Path, **how: Any) -> dict[str, Any]:
 def rows(warehouse: Warehouse, name: str) -> list[dict[str, Any]]:
     found = warehouse.read(name).drop_columns(["ingest_id"] if name == INTERACTIONS else [])
     return sorted(found.to_pylist(), key=str)
-
-
-def test_ten_days_of_drops_are_one_ingest_of_everything(
-    spark: SparkSession, tmp_path: Path
-) -> None:
-    shop = {name.partition(".")[0]: table(text) for name, text in shop_files().items()}
-    events = sorted(shop["interactions"], key=lambda row: row["created_at"])[:400]
-    once, daily = Warehouse(str(tmp_path / "once")), Warehouse(str(tmp_path / "daily"))
-    everything = {**shop, "interactions": events}
-    run(once, write(tmp_path / "all", **everything))
-    known: set[str] = set()
-    for day in range(DAYS):
-        some = events[day * len(events) // DAYS : (day + 1) * len(events) // DAYS]
-        skus = {row["sku"] for row in some}
-        items = [row for row in shop["items"] if row["sku"] in skus or day == DAYS - 1]
-        early = [{**row, "price": "1", "available": "true"} for row in items]  # mended later
-        again = [row for row in shop["items"] if row["sku"] in known - skus][:3]
-        drop: dict[str, list[Row] | str] = {"interactions": some}
-        drop["items"] = (early if day < DAYS - 1 else items) + (again if day < DAYS - 1 else [])
-        if day % 3 == 0:
-            drop["users"] = shop["users"]
-        known |= skus
-        run(daily, write(tmp_path / f"day{day}", **drop))
-    for name in (ITEMS, USERS, INTERACTIONS):
-        assert rows(daily, name) == rows(once, name), name
-    assert len(rows(once, INTERACTIONS)) == 400
 
 
 def test_what_a_snapshot_lacks_goes(

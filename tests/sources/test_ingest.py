@@ -176,7 +176,7 @@ def test_a_later_source_changes_what_it_says_otherwise(movielens: Settings, tmp_
     write_csv(tmp_path / "more" / "items.csv", rows)
     result = ingest.run(Context.of(movielens), str(tmp_path / "more"))
     assert result["tables"][ITEMS] | {"version": 0} == {
-        "new": 1, "changed": 1, "total": count + 1, "version": 0,
+        "new": 1, "changed": 1, "removed": 0, "total": count + 1, "version": 0,
     }  # fmt: skip
     items = {row["item_id"]: row for row in warehouse.read(ITEMS).to_pylist()}
     assert items["1"] == {

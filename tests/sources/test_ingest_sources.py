@@ -170,7 +170,7 @@ def test_columns_are_told_or_guessed_and_it_is_said(
     ("column", "message"),
     [
         ("user_id", "expected FIELD=COLUMN"),
-        ("user=buyer", "column for `user`: no such field; expected one of "),
+        ("user=buyer", r"no such field, did you mean `user_id`\?; expected one of "),
         ("user_id=nobody", "column `nobody`, told to be `user_id`, is in no file"),
     ],
 )
