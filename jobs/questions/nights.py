@@ -99,6 +99,6 @@ def _asked(
         LOGGER.info("nights: %d users came back after %.0f %%", len(question.users), 100 * cut)
         models = collaborative(trial, chosen, implicit_factors(settings))
         fit = fit or choose_on_past(recipe, trial, dataset.profiles)
-        weighed = recipe.weights(trial.labelled_train, threshold, fit).algorithms
+        weighed = recipe.weights(trial.labelled_train, threshold, fit, days).algorithms
         ours = {name: Contender((one.scorer(trial, weighed),)) for name, one in recipes.items()}
         yield question, models | ours

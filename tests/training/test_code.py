@@ -24,7 +24,8 @@ ASK = "from jobs.versions.code import code_hash; print(code_hash())"
 # and settings, whose values stand in the name themselves
 AROUND = {"context", "reports", "settings", "spark"}
 AROUND_MODULES = {"jobs.versions.registry", "jobs.versions.workplace", "jobs.warehouse.lineage",
-                  "jobs.warehouse.delta", "jobs.warehouse.tables"}  # fmt: skip
+                  "jobs.warehouse.delta", "jobs.warehouse.footprint",
+                  "jobs.warehouse.tables"}  # fmt: skip
 
 
 def dataset(title: str = "A", value: float = 5.0, version: int = 1) -> Dataset:
@@ -61,8 +62,8 @@ def test_a_changed_constant_gives_another_name(copy: Path, monkeypatch: pytest.M
     assert trained.version_name(Settings(), data) == before
     ease = copy / "models" / "factors" / "ease.py"
     text = ease.read_text("utf-8")
-    assert "penalty: float = 200.0\n" in text
-    ease.write_text(text.replace("penalty: float = 200.0\n", "penalty: float = 999.0\n"), "utf-8")
+    assert "penalty: float = 500.0\n" in text
+    ease.write_text(text.replace("penalty: float = 500.0\n", "penalty: float = 999.0\n"), "utf-8")
     monkeypatch.setattr(trained, "code_hash", lambda: hash_in(copy))
     assert trained.version_name(Settings(), data) != before
 
