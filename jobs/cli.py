@@ -146,14 +146,25 @@ verb(
     click.Argument(["version"], required=False),
 )
 verb("score", "Score every user-item pair; stage each user's top k.", RUN_DATE)
-verb("publish", "Audit the staged night and make it visible in one commit.", RUN_DATE)
+verb(
+    "publish",
+    "Audit the staged night and make it visible in one commit.",
+    RUN_DATE,
+    click.Option(
+        ["--accept"], multiple=True, metavar="CHECK=REASON",
+        help="Publish although this figure is out of bounds; may be repeated.",
+    ),
+)  # fmt: skip
 verb(
     "rollback",
-    "Point the view at an earlier night.",
+    "Point the view at an earlier night, and return to its model.",
     click.Option(["--to"], help="Night, YYYY-MM-DD. [default: the one before]"),
     click.Option(
         ["--from", "leaving"],
         help="Visible night to leave; nothing changes where it isn't visible any more.",
+    ),
+    click.Option(
+        ["--keep-model"], is_flag=True, help="Leave the champion; else that night's model is it."
     ),
 )
 verb(
@@ -161,6 +172,27 @@ verb(
     "Show what changed between two nights: users, items, churn and overlap.",
     click.Argument(["before"], metavar="DATE"),
     click.Argument(["after"], metavar="DATE"),
+    room="jobs.steps.history",
+)
+verb(
+    "explain",
+    "Show what adds how much to the champion's score of an item for a user.",
+    click.Argument(["user"], metavar="USER"),
+    click.Argument(["item"], metavar="ITEM"),
+    RUN_DATE,
+    room="jobs.steps.history",
+)
+verb(
+    "reproduce",
+    "Compute a published night again from its lineage, and prove it equal.",
+    click.Argument(["date"], metavar="DATE"),
+    room="jobs.steps.history",
+)
+verb(
+    "forget",
+    "Erase every row about a user, for good, and every older version that has one.",
+    click.Argument(["user"], metavar="USER", nargs=-1),
+    click.Option(["--file"], type=click.Path(path_type=Path), help="User ids, one a line."),
     room="jobs.steps.history",
 )
 verb("maintain", "Remove old nights, join small files and delete what nobody reads.")

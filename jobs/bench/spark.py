@@ -94,6 +94,7 @@ def spark_write(race: Race) -> Run:
             "score": fn.rand(0).cast("float"),
             "model_version": fn.lit("bench"),
             "reason": fn.concat(fn.lit('like "'), (number % SEEN).cast("string"), fn.lit('"')),
+            "reason_items": fn.array(*(fn.lit(f"i{one}") for one in range(3))),
         }
         rows = session.range(0, limit * K, 1, tasks)
         _committed(rows.select(*(value.alias(name) for name, value in values.items())), warehouse)
@@ -165,6 +166,7 @@ def _lists(plan: NightPlan) -> Callable[[Users], Lists]:
             scores=scores.ravel(),
             reasons=np.zeros(rows.size, dtype=np.int64),
             words=['like "i1"'],
+            reason_items=np.tile(np.arange(3), (rows.size, 1)),
         )
 
     return lists

@@ -14,6 +14,7 @@ import duckdb
 
 from jobs.health.finding import Finding
 from jobs.warehouse.delta import Warehouse
+from jobs.warehouse.lineage import SUCCEEDED
 from jobs.warehouse.pointer import published_nights
 from jobs.warehouse.queries import open_tables
 from jobs.warehouse.tables import INTERACTIONS, ITEMS, RECOMMENDATIONS, RUNS
@@ -27,6 +28,11 @@ _NUMBERS = (
 _UNKNOWN = f"""
 SELECT count(*), min(item_id) FROM {INTERACTIONS}
 WHERE item_id NOT IN (SELECT item_id FROM {ITEMS})"""
+# nights that were published last before somebody was forgotten
+_BEFORE = f"""
+SELECT run_date FROM {RUNS} WHERE step = 'publish' AND status = '{SUCCEEDED}' GROUP BY 1
+HAVING coalesce(max(sequence), 0) <
+    (SELECT max(sequence) FROM {RUNS} WHERE step = 'forget' AND status = '{SUCCEEDED}')"""
 _NIGHTS = f"SELECT run_date, count(*) FROM {RECOMMENDATIONS} GROUP BY 1"
 
 
@@ -43,7 +49,8 @@ def night_findings(warehouse: Warehouse, sound: Collection[str]) -> Iterator[Fin
         yield from _lineage(warehouse, tables, sound)
         if RECOMMENDATIONS in sound:
             counts = dict(tables.sql(_NIGHTS).fetchall())
-            yield from _published(warehouse, counts)
+            before = {night for (night,) in tables.sql(_BEFORE).fetchall()}
+            yield from _published(warehouse, counts, before)
 
 
 def _unknown_items(tables: duckdb.DuckDBPyConnection) -> Iterator[Finding]:
@@ -66,12 +73,20 @@ def _lineage(
             yield Finding(f"table `{name}`", problem, "restore the newest entries of its log")
 
 
-def _published(warehouse: Warehouse, counts: dict[object, int]) -> Iterator[Finding]:
+def _published(
+    warehouse: Warehouse, counts: dict[object, int], before: Collection[object]
+) -> Iterator[Finding]:
+    """Yield the nights that have other rows than were published.
+
+    Those published `before` somebody was forgotten may have fewer.
+    """
     nights = published_nights(warehouse)
     for night, publication in nights.published.items():
         rows = counts.get(night, 0)
         if rows == publication.rows or (not rows and night != nights.visible):
             continue  # `maintain` removes whole nights, never the visible one
+        if night in before and 0 < rows < publication.rows:
+            continue
         yield Finding(
             f"night {night}",
             f"it has {rows} rows, and {publication.rows} were published",

@@ -4,6 +4,7 @@
 - The checks read the versions of `items`, `interactions` and `users` from which the night was
   scored, so that an ingest since then changes nothing, and of them what was known on its date.
 - All failed checks are reported at once, each with a count and one example.
+- These say that a night is right. Whether it is a surprise, `jobs.nights.bounds` tells.
 
 Trade-off: each check scans the night again; nine readable queries instead of one fast one.
 """

@@ -14,7 +14,6 @@ Both take credentials from the environment; Spark's settings for object stores d
 
 import datetime as dt
 import json
-import re
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -28,6 +27,7 @@ import pyarrow.fs as pf
 import pyarrow.parquet as pq
 
 from jobs.nights.rows import COLUMNS
+from jobs.warehouse.paths import file_system
 from jobs.warehouse.tables import RECOMMENDATIONS_STAGED, TABLES
 from models.errors import InputError
 
@@ -81,7 +81,7 @@ class _Part:
     """One file that is being written; it is created with the first row."""
 
     def __init__(self, to: Destination) -> None:
-        self._files, root = _file_system(to.table)
+        self._files, root = file_system(to.table)
         self._name = f"run_date={to.run_date.isoformat()}/part-{uuid.uuid4()}.zstd.parquet"
         self._path = f"{root}/{self._name}"
         self._night = to.run_date
@@ -165,11 +165,3 @@ def _check(rows: pa.Table, night: dt.date) -> None:
             raise InputError(
                 f"night {night}, user {user!r}: a row breaks a check of `{_TABLE.name}` ({what})"
             )
-
-
-def _file_system(table: str) -> tuple[pf.FileSystem, str]:
-    if "://" not in table:
-        return pf.LocalFileSystem(), table
-    # Spark writes s3a:// or s3n:// where pyarrow expects s3://
-    found, path = pf.FileSystem.from_uri(re.sub(r"^s3[an]://", "s3://", table))
-    return found, path

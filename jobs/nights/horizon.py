@@ -59,6 +59,11 @@ def end_of(date: dt.date) -> dt.datetime:
     return dt.datetime.combine(date + DAY, dt.time(), dt.UTC)
 
 
+def midnight(date: dt.date) -> float:
+    """Return the first moment of `date` (UTC) in seconds since 1970."""
+    return dt.datetime.combine(date, dt.time(), dt.UTC).timestamp()
+
+
 def later(column: str, date: dt.date) -> str:
     """Return the SQL for the values of `column` whose every interaction comes after `date`."""
     return (

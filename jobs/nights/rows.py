@@ -102,6 +102,7 @@ def fresh_rows(users: Users, lists: Lists, item_ids: "pa.Array[Any]", version: s
             "item_id": item_ids.take(lists.items),
             "score": pa.array(lists.scores, pa.float32()),
             "reason": pa.array(lists.words, pa.string()).take(lists.reasons),
+            "reason_items": _ids_of(lists.reason_items, item_ids),
         },
         version,
     )
@@ -113,6 +114,13 @@ def kept_rows(rows: pa.Table, users: Users, lists: Lists, version: str) -> pa.Ta
     keeps = pc.invert(pc.is_in(rows["user_id"], value_set=ranked))
     kept = rows.select(ENTRY).filter(pc.and_(rows["rank"].is_valid(), keeps))
     return _stored(dict(zip(ENTRY, kept.columns, strict=True)), version)
+
+
+def _ids_of(rows: Rows, item_ids: "pa.Array[Any]") -> "pa.Array[Any]":
+    """Return the ids of the items `rows` [n, m] as a list for each of the n; -1 is no item."""
+    there = rows >= 0
+    ends = np.append(0, np.cumsum(there.sum(axis=1)))
+    return pa.ListArray.from_arrays(pa.array(ends, pa.int32()), item_ids.take(rows[there]))
 
 
 def _runs(ids: "pa.Array[Any]") -> "tuple[pa.Array[Any], Rows]":
@@ -135,4 +143,6 @@ def _stored(entries: dict[str, Any], version: str) -> pa.Table:
     """Return the columns `entries`, by the names of ENTRY, with the model version beside them."""
     model = pa.repeat(pa.scalar(version), len(entries["user_id"]))
     columns = {**entries, "model_version": model}
-    return pa.Table.from_arrays([columns[name] for name in COLUMNS.names], schema=COLUMNS)
+    return pa.Table.from_arrays(
+        [columns[one.name].cast(one.type) for one in COLUMNS], schema=COLUMNS
+    )

@@ -17,10 +17,13 @@ from dataclasses import asdict, dataclass, field
 
 from deltalake import DeltaTable
 
-from jobs.nights.horizon import span
+from jobs.nights.horizon import midnight, span
+from jobs.settings.model import Settings
 from jobs.warehouse.delta import Warehouse
 from jobs.warehouse.tables import INTERACTIONS, RECOMMENDATIONS_STAGED
 from models.errors import InputError
+from models.serving.manifest import Manifest
+from models.serving.night import lately_until
 
 
 @dataclass(frozen=True)
@@ -29,7 +32,8 @@ class StagedNight:
 
     `inputs` are the versions of the tables read and `table_ids` their ids, `asked` the setting of
     that name, `as_of_date` whether nothing after the run date was read, as releases before 0.3.0
-    did, and `repeat_days` when an item may be listed again (`models.data.repeats`).
+    did, `repeat_days` when an item may be listed again (`models.data.repeats`), and `lately` how
+    its reasons say what is popular of late; empty in those releases, whose reasons were others.
     """
 
     run_date: dt.date
@@ -40,10 +44,37 @@ class StagedNight:
     as_of_date: bool = False
     table_ids: dict[str, str] = field(default_factory=dict)
     repeat_days: float | None = None
+    lately: str = ""
+
+    @property
+    def clock(self) -> float | None:
+        """The time of asking in seconds; None for right after each user's last visit."""
+        return None if self.asked == "last_visit" else midnight(self.run_date)
 
     def metadata(self) -> str:
         """Return the text that the staging commit carries."""
         return json.dumps({**asdict(self), "run_date": self.run_date.isoformat()}, sort_keys=True)
+
+
+def night_to_stage(
+    settings: Settings,
+    warehouse: Warehouse,
+    manifest: Manifest,
+    date: dt.date,
+    versions: dict[str, int],
+) -> StagedNight:
+    """Return the night `date` as settings ask for it, by a model and `versions` of tables."""
+    return StagedNight(
+        run_date=date,
+        model_version=manifest.version,
+        k=settings.k,
+        inputs=versions,
+        asked=settings.asked,
+        as_of_date=True,
+        table_ids={name: warehouse.table_id(name) for name in versions},
+        repeat_days=settings.repeat_days,
+        lately=lately_until(manifest, midnight(date)),
+    )
 
 
 def parse_night(text: str, flag: str) -> dt.date:
@@ -96,13 +127,14 @@ def staged_nights(warehouse: Warehouse) -> list[StagedNight]:
     there = warehouse.nights(RECOMMENDATIONS_STAGED)
     found: dict[dt.date, StagedNight] = {}
     for commit in table.history():
-        night = _staged_by(commit.get("userMetadata"))
+        night = staged_by(commit.get("userMetadata"))
         if night is not None and night.run_date in there:
             found.setdefault(night.run_date, night)
     return list(found.values())
 
 
-def _staged_by(metadata: object) -> StagedNight | None:
+def staged_by(metadata: object) -> StagedNight | None:
+    """Return what a commit's metadata says of its night, None where it says nothing."""
     try:
         content = json.loads(str(metadata))
         return StagedNight(**{**content, "run_date": dt.date.fromisoformat(content["run_date"])})

@@ -27,6 +27,8 @@ COLUMNS = (
     ("AUC", "auc", "{:.3f}"),
     ("coverage", "coverage@10", "{:.3f}"),
     ("Gini", "gini@10", "{:.3f}"),
+    ("overlap of two lists", "list_overlap@10", "{:.3f}"),
+    ("lists with the top item", "top_item@10", "{:.3f}"),
     ("popularity", "popularity_percentile@10", "{:.3f}"),
     ("novelty", "novelty@10", "{:.2f}"),
     ("diversity", "diversity@10", "{:.3f}"),

@@ -1,6 +1,7 @@
 """The report's plots, drawn by matplotlib without a display.
 
 - Bars of every model, the language model before and after fine-tuning and compression in colour.
+- What each part adds to one score.
 - Bars by tercile of user activity and of item popularity.
 - The share of liked pairs against the predicted probability.
 - The learning curve: loss and validation NDCG by epoch.
@@ -23,6 +24,7 @@ from matplotlib.figure import Figure
 GREY, COLOURS = "#9aa5b1", {"pretrained": "#f0b429", "fine_tuned": "#2186eb", "shipped": "#0b69a3"}
 SLICES = ("user activity", "item popularity")
 METRIC = "ndcg@10"
+EXPLANATION = "explain.png"
 
 
 def plot_models(path: Path, name: str, found: dict[str, Any]) -> None:
@@ -36,6 +38,22 @@ def plot_models(path: Path, name: str, found: dict[str, Any]) -> None:
     axes.invert_yaxis()
     axes.margins(x=0.12)
     axes.set_xlabel(f"NDCG@10, {name}")
+    _save(figure, path)
+
+
+def plot_parts(path: Path, title: str, parts: Mapping[str, float]) -> None:
+    """Draw what each part adds to a score, one after another, and the score at the end."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure = Figure(figsize=(7, 0.9 + 0.4 * len(parts)), layout="constrained")
+    axes = figure.add_subplot()
+    adds = np.round(list(parts.values()), 4) + 0.0  # no -0.00
+    begins = np.append(np.cumsum(adds) - adds, 0.0)
+    colours = [COLOURS["fine_tuned" if add >= 0 else "pretrained"] for add in adds]
+    bars = axes.barh([*parts, "score"], [*adds, adds.sum()], left=begins, color=[*colours, GREY])
+    axes.bar_label(bars, [f"{add:+.2f}" for add in adds] + [f"{adds.sum():.2f}"], padding=3)
+    axes.invert_yaxis()
+    axes.margins(x=0.15)
+    axes.set_xlabel(f"score of {title}".replace("$", r"\$"))
     _save(figure, path)
 
 

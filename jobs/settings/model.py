@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator
 
+from jobs.settings.audit import AuditOptions
 from jobs.settings.declaration import EVERY_STEP, setting
 from models.compression.options import QuantisationOptions, StudentOptions
 from models.data.options import AugmentationOptions, RepeatOptions
@@ -65,12 +66,13 @@ class _Data(Options):
     )
     reports: str = setting(
         "reports", "Folder of the reports.",
-        "export", "evaluate", "tune", "active-learning", "ingest", "doctor", min_length=1,
+        "export", "evaluate", "tune", "active-learning", "ingest", "doctor", "forget", "explain",
+        min_length=1,
     )  # fmt: skip
     mlflow_tracking_uri: str = setting(
         "", "MLflow store; empty: SQLite under the warehouse.",
         "train", "export", "evaluate", "promote", "models", "score", "publish", "active-learning",
-        "doctor", "maintain",
+        "doctor", "maintain", "rollback", "reproduce", "explain",
     )  # fmt: skip
     spark_master: str = setting(
         "local[*]",
@@ -137,6 +139,7 @@ class Settings(  # the fields of the last class come first, those of `Settings` 
     EncoderOptions,
     SeedOptions,
     RepeatOptions,
+    AuditOptions,
     _Data,
 ):
     """All settings of nightrank, checked once, immutable afterwards."""
@@ -199,6 +202,7 @@ class Settings(  # the fields of the last class come first, those of `Settings` 
         "When users are asked: on the night, days after their last visit, or right after that "
         "visit, as for a mail that follows it.",
         "score",
+        "explain",
     )
     allow_future_night: bool = setting(
         False,
@@ -217,7 +221,7 @@ class Settings(  # the fields of the last class come first, those of `Settings` 
     )
     device: Literal["auto", "cpu", "cuda"] = setting(
         "auto", "Where scoring runs; auto takes CUDA where it works, else the CPU.",
-        "export", "score",
+        "export", "score", "reproduce",
     )  # fmt: skip
     # sql
     sql_seconds: float = setting(

@@ -55,6 +55,24 @@ def _as_id(text: str) -> str:
     return text[1:] if _FORMULA.match(text[1:]) and text.startswith("'") else text
 
 
+def forget_in_sheet(path: Path, users: frozenset[str]) -> None:
+    """Take the lines of `users` out of the sheet, where there is one; the others stay as typed."""
+    if not path.exists():
+        return
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        header, *lines = [*csv.reader(file)] or [[]]
+    column = header.index("user_id") if "user_id" in header else -1
+    kept = [
+        line
+        for line in lines
+        if column < 0 or not users & {_as_id(one) for one in line[column : column + 1]}
+    ]
+    partial = path.with_name(f".{path.name}.partial")
+    with partial.open("w", encoding="utf-8-sig", newline="") as file:
+        csv.writer(file).writerows([header, *kept])
+    partial.replace(path)
+
+
 def read_sheet(path: Path) -> list[Answer]:
     """Return the filled-in lines; none where there is no sheet.
 

@@ -1,6 +1,7 @@
 """Audit the staged night and make it visible, atomically.
 
-- The staged rows are audited against the table versions that they were made of.
+- The staged rows are audited against the table versions that they were made of, and their figures
+  against the nights before. A figure out of bounds may be accepted, with a reason for the lineage.
 - One commit replaces the night in `recommendations`.
 - The succeeded run makes it one of the published nights, of which the views show the newest
   (`jobs.warehouse.pointer`): a reader sees the night before or this one, whole. An older date is
@@ -23,22 +24,27 @@ from deltalake import CommitProperties, write_deltalake
 
 from jobs.context import Context
 from jobs.nights.audit import audit
+from jobs.nights.bounds import accepted, count, figures, parse_accepted
 from jobs.nights.staged import StagedNight, night_or_default, refuse_other_tables, staged_night
 from jobs.warehouse.delta import Warehouse
 from jobs.warehouse.pointer import published_nights
 from jobs.warehouse.tables import RECOMMENDATIONS, RECOMMENDATIONS_STAGED, TABLES
 from jobs.warehouse.views import connect
+from models.errors import InputError
 
 _BATCH_ROWS = 100_000
 
 
-def run(context: Context, run_date: str | None = None) -> dict[str, Any]:
+def run(
+    context: Context, run_date: str | None = None, accept: tuple[str, ...] = ()
+) -> dict[str, Any]:
     """Audit the staged night `run_date` and make it the visible one, unless a newer one is.
 
-    Raises InputError where it isn't staged or fails its audit; what readers see stays as it was.
+    `accept` holds texts CHECK=REASON, for figures that may be out of bounds. Raises InputError
+    where the night isn't staged or fails its audit; what readers see stays as it was.
     """
     start = time.monotonic()
-    warehouse = context.warehouse
+    warehouse, reasons = context.warehouse, parse_accepted(accept)
     date = night_or_default(warehouse, run_date)
     # a lock that is taken within is held until the run is recorded: `maintain`, a rollback or
     # another publish can't come between the copy and the row that says what was copied
@@ -48,19 +54,36 @@ def run(context: Context, run_date: str | None = None) -> dict[str, Any]:
         record.model_version = night.model_version
         record.inputs = {**night.inputs, RECOMMENDATIONS_STAGED: staged_version}
         with connect(warehouse, record.inputs) as tables:
-            counts = audit(tables, night)
+            counts = count(tables, **_audited(tables, night))
+            nights = published_nights(warehouse)
+            found = figures(tables, counts, date, nights, context.settings)
+            record.message = accepted(found, reasons)
             held.enter_context(warehouse.lock(RECOMMENDATIONS))
             version = _copy(warehouse, tables, night)
-        record.rows = {RECOMMENDATIONS: counts["rows"], "users": counts["users"]}
+        record.rows = counts.recorded()
     return {
         "published_night": date.isoformat(),
         "visible_night": str(published_nights(warehouse).visible),
         "model_version": night.model_version,
-        "users": counts["users"],
-        "rows": counts["rows"],
+        "users": counts.users,
+        "rows": counts.rows,
+        "figures": {figure.check: round(figure.value, 4) for figure in found},
+        "accepted": record.message,
         "seconds": round(time.monotonic() - start, 2),
         "table_version": version,
     }
+
+
+def _audited(tables: duckdb.DuckDBPyConnection, night: StagedNight) -> dict[str, int]:
+    try:
+        return audit(tables, night)
+    except duckdb.Error as error:
+        if "not found" not in str(error):
+            raise
+        raise InputError(
+            f"night {night.run_date} was made of tables that are gone: `maintain` or `forget` has "
+            f"removed them; run `nightrank score --run-date {night.run_date}` again"
+        ) from error
 
 
 def _copy(warehouse: Warehouse, tables: duckdb.DuckDBPyConnection, night: StagedNight) -> int:

@@ -14,7 +14,6 @@
 Trade-off: the staged table is locked from start to end, so that a lost run fences off the next.
 """
 
-import datetime as dt
 import tempfile
 import time
 from pathlib import Path
@@ -23,10 +22,16 @@ from typing import Any
 from pyspark.sql import SparkSession
 
 from jobs.context import Context
-from jobs.nights.horizon import Horizon, count_users, horizon, refuse_date, refuse_model
+from jobs.nights.horizon import (
+    Horizon,
+    count_users,
+    horizon,
+    refuse_date,
+    refuse_model,
+)
 from jobs.nights.incremental import Kept, kept_lists
 from jobs.nights.rows import write_item_ids
-from jobs.nights.staged import StagedNight, night_or_default
+from jobs.nights.staged import StagedNight, night_or_default, night_to_stage
 from jobs.nights.staging import stage
 from jobs.nights.text_vectors import item_vectors
 from jobs.settings.model import Settings
@@ -55,14 +60,14 @@ def run(context: Context, run_date: str | None = None) -> dict[str, Any]:
             known = horizon(warehouse, versions[INTERACTIONS], date)
             refuse_date(date, known.interactions, settings.allow_future_night)
             until = refuse_model(bundle, known, settings.allow_later_model)
-            night = _night(settings, warehouse, date, bundle.version, versions)
+            night = night_to_stage(settings, warehouse, bundle.manifest, date, versions)
             catalogue = read_catalogue(warehouse, versions[ITEMS], known.later_items)
             users = count_users(warehouse, versions, known)
             session = open_session(settings, f"score {date}")
             device = usable_device(bundle.path(RANKER), settings.device)
             kept = _kept(context, bundle, night, known, device)
             encoded = _prepare(warehouse, bundle, catalogue, kept, Path(scratch) / "arrays")
-            plan = _plan(settings, session, bundle, Path(scratch), date, device)
+            plan = _plan(settings, session, bundle, Path(scratch), night, device)
             scoring = time.monotonic()
             staged = stage(session, warehouse, night, known, catalogue, users, plan, kept)
             scoring = time.monotonic() - scoring
@@ -81,14 +86,6 @@ def run(context: Context, run_date: str | None = None) -> dict[str, Any]:
         "pairs_per_second": round(staged.users_scored * len(catalogue.item_ids) / scoring),
         "table_version": staged.version,
     }
-
-
-def _night(
-    settings: Settings, warehouse: Warehouse, date: dt.date, model: str, versions: dict[str, int]
-) -> StagedNight:
-    ids = {name: warehouse.table_id(name) for name in versions}
-    asked, days = settings.asked, settings.repeat_days
-    return StagedNight(date, model, settings.k, versions, asked, True, ids, days)
 
 
 def _kept(
@@ -116,19 +113,12 @@ def _prepare(
     return encoded
 
 
-def _clock(asked: str, date: dt.date) -> float | None:
-    """Return the time of asking in seconds; None for right after each user's last visit."""
-    if asked == "last_visit":
-        return None
-    return dt.datetime.combine(date, dt.time(), dt.UTC).timestamp()
-
-
 def _plan(
     settings: Settings,
     session: SparkSession,
     bundle: Bundle,
     folder: Path,
-    date: dt.date,
+    night: StagedNight,
     device: str,
 ) -> NightPlan:
     """Return the plan that the workers follow, and send them what it names.
@@ -143,8 +133,9 @@ def _plan(
         k=settings.k,
         batch_users=settings.score_batch_users,
         block_items=block_items(settings.score_memory_mb, settings.score_batch_users),
-        clock=_clock(settings.asked, date),
+        clock=night.clock,
         threads=int(session.conf.get("spark.task.cpus", "1") or 1),
         device=device,
-        repeat_days=settings.repeat_days,
+        repeat_days=night.repeat_days,
+        lately=night.lately,
     )

@@ -165,6 +165,11 @@ class Warehouse:
             rows = table.cast(TABLES[name].arrow_schema)
             write_deltalake(self.path(name), rows, mode="overwrite", predicate=where)
 
+    def overwrite(self, name: str, table: pa.Table) -> None:
+        """Put `table` in place of all rows of the table `name`; the caller holds its lock."""
+        rows = table.cast(TABLES[name].arrow_schema)
+        write_deltalake(self.path(name), rows, mode="overwrite")
+
     def create(self, name: str) -> None:
         """Make the table `name`, empty and with its checks, where it is absent.
 

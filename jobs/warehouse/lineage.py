@@ -38,7 +38,7 @@ _TRIES = 20
 class Run:
     """What a step tells about itself: table versions read, rows written, model and night.
 
-    `run_id` is unique among the runs that succeeded.
+    `run_id` is unique among the runs that succeeded; `message` is what else is to be known.
     """
 
     step: str
@@ -47,6 +47,7 @@ class Run:
     inputs: dict[str, int] = field(default_factory=dict)
     rows: dict[str, int] = field(default_factory=dict)
     run_id: str = field(default_factory=lambda: uuid.uuid4().hex)
+    message: str | None = None
 
 
 @contextmanager
@@ -67,7 +68,7 @@ def recorded(
     except BaseException as error:
         _record_failure(warehouse, run, time.monotonic() - start, error)
         raise
-    _append(warehouse, run, time.monotonic() - start, SUCCEEDED, None)
+    _append(warehouse, run, time.monotonic() - start, SUCCEEDED, run.message)
 
 
 def succeeded_before(warehouse: Warehouse, run_id: str | None) -> bool:

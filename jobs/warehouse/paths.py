@@ -9,6 +9,8 @@ is written into a folder called `s3:`.
 import re
 from urllib.parse import unquote
 
+import pyarrow.fs as pf
+
 from models.errors import InputError
 
 REMOTE = re.compile(r"(?!file:)[A-Za-z][A-Za-z0-9+.-]*://", flags=re.IGNORECASE)
@@ -30,3 +32,12 @@ def local_path(text: str) -> str:
             f"{text} is neither a folder nor a URI: write file:///path, or scheme://place"
         )
     return text
+
+
+def file_system(place: str) -> tuple[pf.FileSystem, str]:
+    """Return the file system of a folder or URI, and the path of it there."""
+    if "://" not in place:
+        return pf.LocalFileSystem(), place
+    # Spark writes s3a:// or s3n:// where pyarrow expects s3://
+    found, path = pf.FileSystem.from_uri(re.sub(r"^s3[an]://", "s3://", place))
+    return found, path

@@ -13,6 +13,7 @@ come first, by their clocks.
 # ruff: noqa: S608  (names of tables and columns, nothing that people type)
 
 import datetime as dt
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import duckdb
@@ -31,17 +32,22 @@ SELECT run_date FROM (
     FROM {RUNS} WHERE step IN ('publish', 'rollback') AND status = '{SUCCEEDED}'
 ) AS events WHERE earliest_return IS NULL OR earliest_return >= run_date"""
 _PUBLISHED = f"""
-SELECT run_date, model_version, coalesce(rows['{RECOMMENDATIONS}'], 0) FROM {RUNS}
+SELECT run_date, model_version, rows FROM {RUNS}
 WHERE step = 'publish' AND status = '{SUCCEEDED}' ORDER BY {_ORDER}"""
 VISIBLE_NIGHT = f"SELECT max(run_date) FROM ({_SHOWN}) AS shown"
 
 
 @dataclass(frozen=True)
 class Publication:
-    """What a night held when it was published last: its model version and its number of rows."""
+    """What a night held when it was published last: its model version, and counts by name."""
 
     model_version: str | None
-    rows: int
+    counts: Mapping[str, int]
+
+    @property
+    def rows(self) -> int:
+        """The number of its rows."""
+        return self.counts.get(RECOMMENDATIONS, 0)
 
 
 @dataclass(frozen=True)
@@ -63,8 +69,8 @@ def published_nights(warehouse: Warehouse) -> PublishedNights:
         return PublishedNights({}, frozenset())
     with open_tables(warehouse, {RUNS: None}) as connection:
         published = {
-            date: Publication(version, rows)
-            for date, version, rows in connection.sql(_PUBLISHED).fetchall()
+            date: Publication(version, counts)
+            for date, version, counts in connection.sql(_PUBLISHED).fetchall()
         }
         shown = frozenset(date for (date,) in connection.sql(_SHOWN).fetchall())
     return PublishedNights(published, shown)

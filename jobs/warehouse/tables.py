@@ -92,10 +92,13 @@ def _recommendations(name: str) -> Table:
             score=_FLOAT,
             model_version=_STRING,
             reason=_STRING,
+            reason_items=pa.list_(_STRING),
+            nullable=["reason_items"],
         ),
         key=("run_date", "user_id", "rank"),
         partition_by=("run_date",),
         checks={"rank_from_1": "rank >= 1", "score_is_a_number": "NOT isnan(score)"},
+        migrations=(AddColumn("reason_items"),),
     )
 
 

@@ -82,6 +82,16 @@ def gini(counts: Rows) -> float:
     return float(weights @ ordered / (n * ordered.sum()))
 
 
+def list_overlap(counts: Rows, users: int) -> float:
+    """Return the mean share of a list that two users have in common; 0 with fewer than two users.
+
+    `counts` say in how many of the `users` lists each item stands.
+    """
+    pairs = users * (users - 1)
+    both = float((counts * (counts - 1)).sum())
+    return both / pairs / (float(counts.sum()) / users) if pairs and counts.any() else 0.0
+
+
 def popularity_percentile(rows: Rows, popularity: Rows) -> float:
     """Return the mean percentile, 0 to 1, of the listed items' popularity; ties share theirs."""
     percentile = (rankdata(popularity) - 1) / max(len(popularity) - 1, 1)

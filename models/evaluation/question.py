@@ -30,6 +30,7 @@ from models.evaluation.metrics import (
     area_under_curve,
     diversity,
     gini,
+    list_overlap,
     novelty,
     popularity_percentile,
     recommendation_counts,
@@ -188,6 +189,8 @@ def headline(question: Question, answer: Answer, vectors: Factors | None) -> dic
         f"hit_rate@{CUTOFF}": _mean(hits.hit()),
         f"coverage@{CUTOFF}": float((counts > 0).sum()) / max(len(counts), 1),
         f"gini@{CUTOFF}": gini(counts),
+        f"list_overlap@{CUTOFF}": list_overlap(counts, len(rows)),
+        f"top_item@{CUTOFF}": float(counts.max(initial=0)) / max(len(rows), 1),
         f"popularity_percentile@{CUTOFF}": popularity_percentile(rows, known),
         f"novelty@{CUTOFF}": novelty(rows, known, n_users),
     }

@@ -99,11 +99,11 @@ def open_variant(
     else:
         raise ValueError(f"variant {name!r}: expected pretrained, fine_tuned or shipped")
     vectors = encode(item_texts(catalogue))
-    ranking, history = item_factors(bundle, catalogue, vectors, threads)
-    users = HistoryEncoder(bundle, by_block(history, bundle.manifest.blocks), threads)
+    items = item_factors(bundle, catalogue, vectors, threads)
+    users = HistoryEncoder(bundle, by_block(items.history, bundle.manifest.blocks), threads)
 
     def score(histories: list[History], profiles: list[str]) -> Factors:
-        return users.encode(histories, encode(profiles), clock) @ ranking.T
+        return users.encode(histories, encode(profiles), clock) @ items.ranking.T
 
     return Variant(name, bundle, catalogue, vectors, score)
 

@@ -46,6 +46,10 @@ class HistoryEncoder:
         ages = np.arange(self._length)
         self._fading = [each.floor + 0.5 ** (ages / each.half_life) for each in self._blocks]
 
+    def counted(self, histories: Sequence[History]) -> list[History]:
+        """Return what the tower reads of histories: all, or likes alone in earlier versions."""
+        return list(histories) if self._graph is None else self._graph.counted(histories)
+
     def encode(
         self, histories: Sequence[History], profiles: Factors, clock: float | None
     ) -> Factors:
@@ -114,6 +118,12 @@ class TowerGraph:
         zero = np.zeros((1, history_factors.shape[1]), dtype=np.float32)
         self._factors = np.concatenate([history_factors, zero])
 
+    def counted(self, histories: Sequence[History]) -> list[History]:
+        """Return what the graph reads of histories."""
+        if self._knows_liked:
+            return list(histories)
+        return [history.positives(self._threshold) for history in histories]
+
     def encode(
         self, histories: Sequence[History], profiles: Factors, clock: float | None
     ) -> Factors:
@@ -125,9 +135,9 @@ class TowerGraph:
             missing = GRAPH_USERS - len(some)
             full = some + [NO_HISTORY] * missing
             idle = [idle_days(history, clock) for history in full]
-            if not self._knows_liked:
-                full = [history.positives(self._threshold) for history in full]
-            items, ages, liked = pad_histories(full, self._threshold, self._length, self._padding)
+            items, ages, liked = pad_histories(
+                self.counted(full), self._threshold, self._length, self._padding
+            )
             feed = {
                 "profiles": np.pad(profiles[start : start + len(some)], ((0, missing), (0, 0))),
                 "history_factors": self._factors,

@@ -9,13 +9,15 @@ other items there are; a small catalogue pays for rows that it doesn't fill.
 """
 
 import json
+from dataclasses import dataclass
 
 import numpy as np
 from scipy import sparse
 
-from models.data.arrays import Factors
+from models.data.arrays import Factors, Mask
 from models.data.attributes import AttributeColumns
 from models.data.interactions import Catalogue
+from models.factors.popularity import POPULARITY_SIZE
 from models.serving.bundle import (
     ATTRIBUTE_FACTORS,
     ATTRIBUTES,
@@ -29,6 +31,20 @@ from models.serving.runtime import open_session
 ITEMS_AT_ONCE = 4096
 
 
+@dataclass(frozen=True)
+class ItemFactors:
+    """The factors of a catalogue's items: `ranking` [n, d] and `history` [n, h].
+
+    `own` [n] are the items that the version knows. Of any other item the popularity dimensions are
+    promised by its text and by its attributes, and `attributes` [n, 4] is the part of these.
+    """
+
+    ranking: Factors
+    history: Factors
+    own: Mask
+    attributes: Factors
+
+
 def attribute_columns(bundle: Bundle, catalogue: Catalogue) -> sparse.csr_array:
     """Return the catalogue's attributes in the columns [n, c] of the version's training."""
     content = json.loads(bundle.path(ATTRIBUTES).read_text("utf-8"))
@@ -37,8 +53,8 @@ def attribute_columns(bundle: Bundle, catalogue: Catalogue) -> sparse.csr_array:
 
 def item_factors(
     bundle: Bundle, catalogue: Catalogue, vectors: Factors, threads: int
-) -> tuple[Factors, Factors]:
-    """Return ranking [n, d] and history factors [n, h]; `vectors` [n, w] are of the texts.
+) -> ItemFactors:
+    """Return the factors of the catalogue's items; `vectors` [n, w] are of the texts.
 
     An item's are the same bits whatever other items there are.
     """
@@ -63,4 +79,5 @@ def item_factors(
     own = np.array([rows.get(item, -1) for item in catalogue.item_ids], dtype=np.int64)
     ranking[own >= 0] = own_ranking[own[own >= 0]]
     history[own >= 0] = own_history[own[own >= 0]]
-    return ranking, history
+    attributes = np.where(own[:, None] >= 0, 0.0, sums[:, size - POPULARITY_SIZE : size])
+    return ItemFactors(ranking, history, own >= 0, attributes.astype(np.float32))

@@ -22,11 +22,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.data.arrays import Factors, Rows
-from models.data.interactions import Catalogue, History
+from models.data.interactions import SECONDS_IN_A_DAY, Catalogue, History
 from models.data.repeats import kept_off
 from models.errors import InputError
 from models.serving.bundle import RANKER, Bundle
 from models.serving.entrants import Entrants
+from models.serving.manifest import Manifest
 from models.serving.ranker import NO_ITEM, Ranker, longest
 from models.serving.runtime import open_session
 from models.serving.user_encoder import NIGHT_ITEM_FACTORS, UserEncoder, build_night
@@ -36,6 +37,8 @@ LOGGER = logging.getLogger(__name__)
 _RANKABLE, _ENTERING = "rankable.npy", "entering.npy"
 _GPU_DRIVERS = (Path("/dev/nvidiactl"), Path("/dev/dxg"))
 _BYTES_PER_SCORE = 4
+# days, counting the one in progress
+_SPANS = ((8.0, "this week"), (31.0, "this month"), (366.0, "this year"))
 
 
 @dataclass(frozen=True)
@@ -43,7 +46,8 @@ class NightPlan:
     """What a worker needs to know; the same plan finds the same open sessions.
 
     `clock` is the time of asking in seconds, None for right after each user's last visit;
-    `repeat_days` says when an item may be listed again (`models.data.repeats`).
+    `repeat_days` says when an item may be listed again (`models.data.repeats`), `lately` when what
+    is popular of late was so (`lately_until`).
     """
 
     bundle_folder: str
@@ -56,6 +60,7 @@ class NightPlan:
     threads: int
     device: str
     repeat_days: float | None = None
+    lately: str = "lately"
 
 
 @dataclass(frozen=True)
@@ -76,8 +81,9 @@ class Lists:
     """The lists of some users of a batch, one after another, each best first.
 
     `users` [m] are their places in the batch, all others keep the lists that they have; `lengths`
-    [m] those of the lists; `items` (rows), `scores` and `reasons` (places in `words`) have an
-    entry for each item of each list. `examined` pairs were scored in 32 bits; 0 on a GPU.
+    [m] those of the lists; `items` (rows), `scores`, `reasons` (places in `words`) and
+    `reason_items` [., 3] (rows, -1 for none) have an entry for each item of each list. `examined`
+    pairs were scored in 32 bits; 0 on a GPU.
     """
 
     users: Rows
@@ -86,6 +92,7 @@ class Lists:
     scores: Factors
     reasons: Rows
     words: list[str]
+    reason_items: Rows
     examined: int = 0
 
 
@@ -108,6 +115,19 @@ def prepare(
     np.save(folder / _RANKABLE, catalogue.available, allow_pickle=False)
     rows = [row for row, item in enumerate(catalogue.item_ids) if item in entering]
     np.save(folder / _ENTERING, np.array(rows, dtype=np.int64), allow_pickle=False)
+
+
+def lately_until(manifest: Manifest, midnight: float) -> str:
+    """Return in words when a version's popularity of late was so, for a night at `midnight`.
+
+    At least half of what counts in it is of the days that the words say; "lately" where these
+    would be more than a year, or where the version, of an earlier release, doesn't say.
+    """
+    half_life = manifest.metrics.get("recent_half_life_days")
+    if half_life is None or manifest.trained_until is None:
+        return "lately"
+    days = half_life + max(0.0, midnight - manifest.trained_until) / SECONDS_IN_A_DAY
+    return next((words for most, words in _SPANS if days <= most), "lately")
 
 
 def block_items(memory_mb: int, batch_users: int) -> int:
@@ -146,11 +166,23 @@ def top_lists(plan: NightPlan, users: Users) -> Lists:
     again = np.flatnonzero(entrants.may_enter(factors, seen, users.floors))
     before = ranker.examined
     scores, rows = ranker.top_k(factors[again], [seen[user] for user in again], plan.k)
-    reasons, words = encoder.reasons([users.histories[user] for user in again], rows)
+    said = encoder.reasons(
+        [users.histories[user] for user in again],
+        [users.profiles[user] for user in again],
+        factors[again],
+        rows,
+    )
     there = rows != NO_ITEM
-    examined = ranker.examined - before
-    listed = rows[there], scores[there], reasons[there]
-    return Lists(again, there.sum(axis=1), *listed, words, examined)
+    return Lists(
+        users=again,
+        lengths=there.sum(axis=1),
+        items=rows[there],
+        scores=scores[there],
+        reasons=said.places[there],
+        words=said.words,
+        reason_items=said.items[there],
+        examined=ranker.examined - before,
+    )
 
 
 def _kept_off(history: History, plan: NightPlan) -> Rows:
@@ -175,5 +207,5 @@ def _opened(plan: NightPlan) -> tuple[UserEncoder, Ranker, Entrants]:
         plan.device,
     )
     entering = np.load(night / _ENTERING, allow_pickle=False)
-    encoder = UserEncoder(bundle, night, plan.clock, plan.threads, plan.device)
+    encoder = UserEncoder(bundle, night, plan.clock, plan.threads, plan.device, plan.lately)
     return encoder, ranker, Entrants(items, entering, plan.block_items)

@@ -14,6 +14,7 @@ from models.evaluation.metrics import (
     calibration_error,
     diversity,
     gini,
+    list_overlap,
     novelty,
     popularity_percentile,
     recommendation_counts,
@@ -89,6 +90,16 @@ def test_a_hit_further_up_never_lowers_ndcg(flags: list[bool], place: int) -> No
     moved[place], moved[place + 1] = moved[place + 1], moved[place]
     before, after = hits([flags], [3]).ndcg()[0], hits([moved], [3]).ndcg()[0]
     assert (after >= before) == (moved[place] >= flags[place])
+
+
+def test_two_lists_overlap_in_what_both_have() -> None:
+    lists = np.array([[0, 1], [0, 2], [0, 1]])
+    counts = np.bincount(lists.ravel(), minlength=4)
+    pairs = [(0, 1), (0, 2), (1, 2)]
+    expected = np.mean([len({*lists[a]} & {*lists[b]}) / 2 for a, b in pairs])
+    assert list_overlap(counts, 3) == pytest.approx(expected)
+    assert list_overlap(np.array([3, 3]), 3) == 1.0
+    assert list_overlap(np.array([1, 1]), 1) == list_overlap(np.zeros(2, np.int64), 3) == 0.0
 
 
 def test_gini_is_0_for_equals_and_high_for_one_alone() -> None:

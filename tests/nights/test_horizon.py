@@ -11,15 +11,22 @@ import pyarrow.compute as pc
 import pytest
 import toy_version
 from pyspark.sql import SparkSession
-from staging import NIGHT, ODD, add, ingest
+from staging import NIGHT, ODD, add, ingest, vacuum
 
 from jobs import cli
 from jobs.context import Context
 from jobs.nights.horizon import count_users, end_of, horizon, span
 from jobs.settings.model import Settings
-from jobs.steps import publish, score
+from jobs.steps import maintain, publish, score
+from jobs.steps.history import explain, forget, reproduce
 from jobs.warehouse.delta import Warehouse
-from jobs.warehouse.tables import INTERACTIONS, ITEMS, RECOMMENDATIONS_STAGED, USERS
+from jobs.warehouse.tables import (
+    INTERACTIONS,
+    ITEMS,
+    RECOMMENDATIONS,
+    RECOMMENDATIONS_STAGED,
+    USERS,
+)
 from models.errors import InputError
 
 DATES = [dt.date(1997, 11, 15), dt.date(1998, 1, 15), dt.date(1998, 3, 1)]
@@ -99,6 +106,90 @@ def test_an_earlier_night_is_that_of_a_warehouse_that_ended_there(
     assert later
     assert not {row[3] for row in found} & later
     assert result["users"] == users == publish.run(Context.of(backfilled), str(date))["users"]
+
+
+@pytest.mark.parametrize("place", [0, -1])
+def test_a_score_is_explained_to_the_last_digit(
+    backfilled: Settings, tmp_path: Path, place: int
+) -> None:
+    row = staged(backfilled, DATES[2])[place]
+    settings = backfilled.model_copy(update={"reports": str(tmp_path / "reports")})
+    found = explain.run(Context.of(settings), row[1], row[3], str(DATES[2]))
+    assert found["score"] == pytest.approx(row[4], abs=1e-4)
+    assert sum(found["parts"].values()) == pytest.approx(found["score"], abs=1e-4)
+    blocks = [found["parts"][block.name] for block in toy_version.BLOCKS]
+    assert sum(found["history"].values()) == pytest.approx(sum(blocks), abs=1e-4)
+    adding = [item for item, add in found["history"].items() if add > 0]
+    assert adding[:3] == row[7]
+    assert (tmp_path / "reports" / "explain.png").stat().st_size > 1000
+    assert "score" in found["text"]
+
+
+@pytest.mark.parametrize(
+    ("user", "item", "message"),
+    [("nobody", "1", "USER 'nobody': nobody of that id"), ("1", "none", "ITEM 'none': table")],
+)
+def test_who_or_what_is_unknown_is_not_explained(
+    backfilled: Settings, user: str, item: str, message: str
+) -> None:
+    with pytest.raises(InputError, match=message):
+        explain.run(Context.of(backfilled), user, item)
+
+
+@pytest.fixture(scope="module")
+def published(backfilled: Settings, tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    """The backfilled nights, published; then somebody likes more, and `maintain` runs."""
+    root = tmp_path_factory.mktemp("published") / "warehouse"
+    shutil.copytree(backfilled.warehouse, root)
+    settings = Settings(warehouse=str(root), audit_churn=1.0)
+    for date in DATES:
+        publish.run(Context.of(settings), str(date))
+    warehouse = Warehouse(settings.warehouse)
+    user, item = warehouse.read(INTERACTIONS).to_pylist()[0]["user_id"], known_items(settings)[0]
+    early = dt.datetime(1997, 10, 1, tzinfo=dt.UTC)
+    late: dict[str, Any] = {"user_id": [user], "item_id": [item], "value": [5.0], "ts": [early]}
+    add(warehouse, INTERACTIONS, {**late, "ingest_id": ["late"]})
+    maintain.run(Context.of(settings))
+    return settings
+
+
+@pytest.mark.parametrize("date", DATES)
+def test_a_night_is_reproduced_after_later_ingests_and_maintain(
+    published: Settings, date: dt.date
+) -> None:
+    rows = Warehouse(published.warehouse).read(RECOMMENDATIONS)
+    result = reproduce.run(Context.of(published), str(date))
+    expected = pc.sum(pc.equal(rows["run_date"], date)).as_py()
+    assert (result["equal"], result["rows"]) == (True, expected)
+    assert result["inputs"][INTERACTIONS] < Warehouse(published.warehouse).version(INTERACTIONS)
+
+
+def test_a_night_that_differs_is_told_by_its_row(published: Settings, tmp_path: Path) -> None:
+    shutil.copytree(published.warehouse, tmp_path / "w")
+    settings = Settings(warehouse=str(tmp_path / "w"))
+    warehouse, where = Warehouse(settings.warehouse), f"run_date = '{DATES[1]}'"
+    rows = warehouse.read(RECOMMENDATIONS)
+    night = rows.filter(pc.equal(rows["run_date"], DATES[1])).to_pylist()
+    night[3]["reason"] = "because"
+    table = pa.Table.from_pylist(night, schema=rows.schema)
+    warehouse.replace(RECOMMENDATIONS, table, where)
+    named = rf"1 of {len(night)} rows differ.* user '{night[3]['user_id']}', .*'because' was publ"
+    with pytest.raises(InputError, match=named):
+        reproduce.run(Context.of(settings), str(DATES[1]))
+
+
+def test_what_cannot_be_reproduced_says_why(published: Settings, tmp_path: Path) -> None:
+    shutil.copytree(published.warehouse, tmp_path / "w")
+    settings = Settings(warehouse=str(tmp_path / "w"), reports=str(tmp_path / "reports"))
+    with pytest.raises(InputError, match="night 1997-10-01 has no rows in `recommendations`"):
+        reproduce.run(Context.of(settings), "1997-10-01")
+    vacuum(Warehouse(settings.warehouse), INTERACTIONS)
+    with pytest.raises(InputError, match="`maintain` has removed a version of a table"):
+        reproduce.run(Context.of(settings), str(DATES[0]))
+    [user] = {row[1] for row in staged(settings, DATES[0])[:1]}
+    forget.run(Context.of(settings), (user,))
+    with pytest.raises(InputError, match="somebody was forgotten since it was published"):
+        reproduce.run(Context.of(settings), str(DATES[0]))
 
 
 @pytest.mark.parametrize(

@@ -7,11 +7,13 @@ import time
 from pathlib import Path
 
 import pytest
+import toy_version
 from staging import ODD, RIGHT, ingest, ingested, publish_night, stage, visible
 
 from jobs.context import Context
 from jobs.settings.model import Settings
 from jobs.steps import publish, rollback
+from jobs.versions.registry import CHAMPION
 from jobs.warehouse.delta import Warehouse
 from jobs.warehouse.tables import INTERACTIONS, ITEMS, RECOMMENDATIONS, RUNS, USERS
 from models.errors import InputError
@@ -96,6 +98,44 @@ def test_damage_elsewhere_does_not_block_the_way_out(settings: Settings) -> None
         for file in (Path(settings.warehouse) / RECOMMENDATIONS).glob(f"run_date={night}/*"):
             file.write_bytes(b"damaged")
     assert rollback.run(Context.of(settings))["visible_night"] == "2026-01-06"
+
+
+def test_the_model_of_the_night_comes_back_and_stays_until_someone_promotes(
+    tmp_path: Path,
+) -> None:
+    settings = ingested(tmp_path)
+    for number, night in enumerate(NIGHTS[:2]):
+        toy_version.champion(settings, ["a", "b"], seed=number)
+        publish_night(settings, RIGHT, night, f"toy-{number}")
+    registry = Context.of(settings).registry
+    kept = rollback.run(Context.of(settings), leaving="2026-01-06", keep_model=True)
+    assert (kept["champion"], registry.version_of(CHAMPION)) == ("kept", "toy-1")
+    rollback.run(Context.of(settings), to="2026-01-06", keep_model=True)
+    for _ in range(2):
+        rollback.run(Context.of(settings), leaving="2026-01-06")
+        assert registry.version_of(CHAMPION) == "toy-0"
+    registry.set_alias(CHAMPION, "toy-1")  # as `promote` does
+    done = rollback.run(Context.of(settings), leaving="2026-01-06")
+    assert (done["champion"], registry.version_of(CHAMPION)) == ("kept", "toy-1")
+
+
+@pytest.mark.parametrize("damage", ["version", "store"])
+def test_a_model_that_is_gone_does_not_keep_the_view(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, damage: str
+) -> None:
+    settings = ingested(tmp_path)
+    for number, night in enumerate(NIGHTS[:2]):
+        toy_version.champion(settings, ["a", "b"], seed=number)
+        publish_night(settings, RIGHT, night, f"toy-{number}")
+    models = Path(settings.warehouse) / "models"
+    if damage == "version":
+        (models / "toy-0" / "item_factors.npy").write_bytes(b"damaged")
+    else:
+        (models / "mlflow.db").write_bytes(b"damaged")
+    result = rollback.run(Context.of(settings))
+    assert result["visible_night"] == "2026-01-05"
+    assert result["champion"] == "kept: toy-0 can't take its place"
+    assert "the champion stays, since toy-0 can't take its place" in caplog.text
 
 
 def test_a_night_published_twice_is_one_night(settings: Settings) -> None:

@@ -85,7 +85,8 @@ def test_rows_without_lists_have_no_floor() -> None:
 def test_lists_are_kept_by_those_who_get_no_other() -> None:
     tables = [rows_of("a", [1], "a text", [7, 5]), rows_of("b", [2], None, [9])]
     nobody = np.zeros(0, dtype=np.int64)
-    lists = Lists(np.array([0]), nobody, nobody, np.zeros(0, np.float32), nobody, [])
+    no_items = np.zeros((0, 3), dtype=np.int64)
+    lists = Lists(np.array([0]), nobody, nobody, np.zeros(0, np.float32), nobody, [], no_items)
     rows = pa.concat_tables(tables)
     kept = kept_rows(rows, users_of(rows, K), lists, "m2").to_pylist()
     assert kept == [
@@ -96,5 +97,6 @@ def test_lists_are_kept_by_those_who_get_no_other() -> None:
             "score": 9.0,
             "model_version": "m2",
             "reason": "why",
+            "reason_items": None,
         }
     ]

@@ -18,6 +18,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import toy_version
+from plain_reasons import what_else_adds, what_items_add
 from pyspark.sql import SparkSession
 
 from jobs import cli
@@ -32,8 +33,15 @@ from models.data.interactions import History, tie_order
 from models.data.texts import item_texts
 from models.errors import InputError
 from models.serving.bundle import HISTORY_FACTORS, Bundle, open_bundle, write_manifest
+from models.serving.history_encoder import blocks_in
 from models.serving.text_vectors import TextVectors
-from models.serving.user_encoder import NIGHT_ITEM_FACTORS, UserEncoder, build_night
+from models.serving.user_encoder import (
+    NIGHT_HISTORY_FACTORS,
+    NIGHT_ITEM_FACTORS,
+    NIGHT_OWN,
+    UserEncoder,
+    build_night,
+)
 
 NIGHT = "2026-01-05"
 CLOCK = dt.datetime.fromisoformat(f"{NIGHT}T00:00:00+00:00").timestamp()
@@ -113,11 +121,16 @@ def by_brute_force(
         past = sorted(events[user])
         times, seen, values = (np.array([event[c] for event in past]) for c in (0, 2, 3))
         history = History(seen.astype(np.int64), values, times)
-        scores = items @ tower.encode([history], [profiles.get(user, "")])[0].astype(np.float64)
+        vector = tower.encode([history], [profiles.get(user, "")])[0]
+        scores = items @ vector.astype(np.float64)
         scores[~catalogue.available] = -np.inf
         scores[history.item] = -np.inf
         best = [row for row in np.argsort(-scores, kind="stable")[:k] if scores[row] > -np.inf]
-        lists[user] = [{"item_id": catalogue.item_ids[r], "score": scores[r]} for r in best]
+        lists[user] = [
+            {"item_id": catalogue.item_ids[r], "score": scores[r], "row": r, "user": vector,
+             "history": history}
+            for r in best
+        ]  # fmt: skip
     seen_items = {u: {catalogue.item_ids[e[2]] for e in past} for u, past in events.items()}
     return lists, seen_items
 
@@ -159,12 +172,51 @@ def test_users_may_be_asked_right_after_their_last_visit(
 
 def test_odd_users_and_reasons(champion: Settings, night: dict[str, Any]) -> None:
     found = staged(champion)
-    titles = {
-        r["item_id"]: r["title"] for r in Warehouse(champion.warehouse).read(ITEMS).to_pylist()
-    }
-    assert {row["reason"] for row in found["new"]} == {"profile"}
-    liked = list(titles)
-    assert {row["reason"] for row in found[ODD]} <= {f'like "{titles[item]}"' for item in liked}
+    assert {row["reason"] for row in found["new"]} <= {"profile", "popular", "popular lately",
+                                                       "text", "attributes"}  # fmt: skip
+    assert all(row["reason_items"] == [] for row in found["new"])
+    seen = [r["item_id"] for r in Warehouse(champion.warehouse).read(INTERACTIONS).to_pylist()
+            if r["user_id"] == ODD]  # fmt: skip
+    assert {item for row in found[ODD] for item in row["reason_items"]} <= set(seen)
+
+
+@pytest.mark.parametrize("asked", ["night", "last_visit"])
+def test_every_reason_is_the_largest_contributor_by_brute_force(
+    champion: Settings, night: dict[str, Any], tmp_path: Path, asked: str
+) -> None:
+    """Of items with factors of their own; tests/serving has those that have but a text."""
+    settings, clock = champion, CLOCK if asked == "night" else None
+    if asked != "night":
+        settings = copied(champion, tmp_path, asked=asked)
+        score.run(Context.of(settings), NIGHT)
+    expected, _ = by_brute_force(settings, tmp_path / "night", 10, clock)
+    catalogue = read_catalogue(Warehouse(settings.warehouse), 1)
+    items, flat, own = (
+        np.load(tmp_path / "night" / name)
+        for name in (NIGHT_ITEM_FACTORS, NIGHT_HISTORY_FACTORS, NIGHT_OWN)
+    )
+    history = np.hstack(blocks_in(flat, toy_version.BLOCKS))
+    manifest = champion_of(settings).manifest
+    pairs = [
+        (row, entry)
+        for user, rows in staged(settings).items()
+        for row, entry in zip(rows, expected[user], strict=True)
+        if row["item_id"] == entry["item_id"] and own[entry["row"]]
+    ]
+    right = 0
+    for row, entry in pairs:
+        args = entry["user"], items[entry["row"]]
+        by_items = what_items_add(manifest, entry["history"], *args, history)
+        titles = {f'like "{catalogue.titles[r]}"': add for r, add in by_items.items()}
+        adds = titles | what_else_adds(*args, toy_version.HISTORY)
+        right += adds[row["reason"]] >= max(adds.values()) - 1e-4
+        best = sorted(by_items, key=by_items.__getitem__, reverse=True)[:3]
+        named = [catalogue.item_ids[r] for r in best if by_items[r] > 1e-6]
+        if len({round(by_items[r], 4) for r in best}) == len(best):
+            assert row["reason_items"] == named
+    assert len(pairs) > 300
+    # right after a visit, some items of a history add most and say what others say already
+    assert right >= {"night": 0.99, "last_visit": 0.9}[asked] * len(pairs)
 
 
 def test_the_result_and_the_run_say_what_was_done(

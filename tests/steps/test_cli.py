@@ -17,18 +17,8 @@ README = PROJECT / "README.md"
 PAGES = sorted([*PROJECT.glob("*.md"), *PROJECT.glob("docs/**/*.md")])
 VERBS = {
     *("ingest", "train", "export", "evaluate", "promote", "score", "publish", "rollback"),
-    *(
-        "init",
-        "views",
-        "diff",
-        "maintain",
-        "tune",
-        "active-learning",
-        "sql",
-        "models",
-        "show-config",
-        "doctor",
-    ),
+    *("diff", "explain", "forget", "reproduce", "maintain", "tune", "active-learning"),
+    *("sql", "models", "show-config", "doctor", "init", "views"),
 }
 
 

@@ -17,6 +17,7 @@ from jobs.warehouse.migrations import SCHEMA_VERSION
 from jobs.warehouse.tables import (
     ITEMS,
     RECOMMENDATIONS,
+    RECOMMENDATIONS_STAGED,
     RUNS,
     TABLES,
     Table,
@@ -34,7 +35,8 @@ def versions(settings: Settings) -> dict[str, int]:
 def test_opening_an_old_warehouse_whose_schema_is_ours_writes_nothing(old: Settings) -> None:
     before = versions(old)
     assert set(before) == set(TABLES)
-    del before[RUNS]  # which has a column more since then
+    for name in (RUNS, RECOMMENDATIONS, RECOMMENDATIONS_STAGED):
+        del before[name]  # which have a column more since then
     for name in before:
         assert SCHEMA_VERSION not in DeltaTable(f"{old.warehouse}/{name}").metadata().configuration
         assert rows_of(old, f"SELECT count(*) > 0 FROM {name}") == [[True]]
@@ -51,11 +53,12 @@ def test_a_migration_runs_once_and_keeps_the_rows(old: Settings, later: None) ->
     rows = before.to_pyarrow_table().sort_by("item_id").to_pylist()
     found = warehouse.read(RECOMMENDATIONS).sort_by("item_id").to_pylist()
     key = lambda row: (row["run_date"], row["user_id"], row["rank"])  # noqa: E731
-    assert sorted(found, key=key) == sorted(({**row, "list_id": "all"} for row in rows), key=key)
+    added = {"reason_items": None, "list_id": "all"}
+    assert sorted(found, key=key) == sorted(({**row, **added} for row in rows), key=key)
     after = DeltaTable(path)
-    assert after.metadata().configuration[SCHEMA_VERSION] == "2"
+    assert after.metadata().configuration[SCHEMA_VERSION] == "3"
     assert after.protocol() == before.protocol()
-    assert after.version() == before.version() + 3  # the column, its default, the schema version
+    assert after.version() == before.version() + 5  # two columns, a default, two schema versions
     with warehouse.lock(RECOMMENDATIONS):
         warehouse.create(RECOMMENDATIONS)
     assert warehouse.version(RECOMMENDATIONS) == after.version()
@@ -82,7 +85,7 @@ def test_a_migration_that_was_killed_is_completed(old: Settings, later: None, do
         table.update({"list_id": "'all'"}, predicate="list_id IS NULL")
     found = warehouse.read(RECOMMENDATIONS)
     assert found["list_id"].unique().to_pylist() == ["all"]
-    assert DeltaTable(table.table_uri).metadata().configuration[SCHEMA_VERSION] == "2"
+    assert DeltaTable(table.table_uri).metadata().configuration[SCHEMA_VERSION] == "3"
 
 
 OPENER = """
@@ -94,7 +97,8 @@ from jobs.warehouse.tables import RECOMMENDATIONS, TABLES, AddColumn
 
 table = TABLES[RECOMMENDATIONS]
 schema = table.arrow_schema.append(pa.field("list_id", pa.string()))
-more = replace(table, arrow_schema=schema, migrations=(AddColumn("list_id", "'all'"),))
+migrations = (*table.migrations, AddColumn("list_id", "'all'"))
+more = replace(table, arrow_schema=schema, migrations=migrations)
 TABLES[RECOMMENDATIONS] = more
 print("ready", flush=True)
 input()
@@ -119,7 +123,7 @@ def test_processes_that_open_at_once_migrate_once(old: Settings) -> None:
         opener.stdin.write("go\n")
         opener.stdin.flush()
     opened = [opener.communicate(timeout=60)[0] for opener in openers]
-    assert opened == [f"{before + 3}\n"] * 2
+    assert opened == [f"{before + 5}\n"] * 2
 
 
 def test_a_table_of_a_newer_release_is_refused(old: Settings) -> None:

@@ -27,7 +27,8 @@ def test_titles_stand_beside_the_published_night(settings: Settings) -> None:
         Context.of(settings), "SELECT * FROM recommendations_named ORDER BY user_id, rank"
     )
     assert result["columns"] == [
-        "run_date", "user_id", "rank", "item_id", "title", "score", "reason", "model_version",
+        "run_date", "user_id", "rank", "item_id", "title", "score", "reason",
+        "reason_items", "model_version",
     ]  # fmt: skip
     assert [row[1:5] for row in result["rows"]] == [
         ["ada", 1, "b", "B\tb"],
