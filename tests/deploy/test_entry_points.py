@@ -18,6 +18,7 @@ PROJECT = Path(__file__).parents[2]
 # a module that is run -> arguments with which it ends soon, None where it is only imported
 ENTRY_POINTS: dict[str, list[str] | None] = {
     "jobs.cli": ["--help"],
+    "jobs.bench.generated": ["--help"],
     "jobs.bench.methods": ["--help"],
     "jobs.bench.speed": ["--help"],
     "jobs.bench.training": ["--help"],

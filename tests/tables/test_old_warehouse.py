@@ -68,7 +68,7 @@ def test_new_tables_say_their_version_and_spark_keeps_it(
     for name in TABLES:
         warehouse.create(name)
         found = DeltaTable(warehouse.path(name)).metadata().configuration[SCHEMA_VERSION]
-        migrated = {RECOMMENDATIONS: "2", RECOMMENDATIONS_STAGED: "2", RUNS: "3"}
+        migrated = dict.fromkeys((RECOMMENDATIONS, RECOMMENDATIONS_STAGED, RUNS), "3")
         assert found == migrated.get(name, "1")
     path = warehouse.path(INTERACTIONS)
     rows = spark.range(3).select(
