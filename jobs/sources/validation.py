@@ -106,11 +106,7 @@ def check(raw: RawTable, ingest_id: str, latest: dt.datetime | None = None) -> C
     gone = fn.coalesce(gone, fn.lit(False))
     typed, reasons = _typed(matched, fields, latest, gone)
     reasons += unreadable
-    kinds = {name: one.column for name, one in matched.made.items() if one.column is not None}
-    reasons += [
-        fn.when(fields[name].isNull(), f"`{column}` is none of the kinds that {name} is made of")
-        for name, column in kinds.items()
-    ]
+    reasons = [*_of_no_kind(matched, fields), *reasons]
     texts = [name for name in raw.frame.columns if name != CORRUPT]
     reasons += [read.not_utf8(name) for name in texts]
     values = {**typed, "ingest_id": fn.lit(ingest_id)}
@@ -129,6 +125,15 @@ def check(raw: RawTable, ingest_id: str, latest: dt.datetime | None = None) -> C
     absent = tuple(name for name in (*names, DELETED) if name not in matched.fields)
     unique = _unique(raw.name, judged)
     return CheckedTable(raw.name, raw.origin, unique, _silent(matched), absent)
+
+
+def _of_no_kind(matched: Matched, fields: dict[str, Column]) -> list[Column]:
+    """Return the reasons against rows of a kind that has no value, null where they have one."""
+    kinds = {name: one.column for name, one in matched.made.items() if one.column is not None}
+    return [
+        fn.when(fields[name].isNull(), f"`{column}` is none of the kinds that {name} is made of")
+        for name, column in kinds.items()
+    ]
 
 
 def reject_unknown_items(interactions: CheckedTable, items: list[DataFrame]) -> CheckedTable:

@@ -54,7 +54,7 @@ def run(
         record.model_version = night.model_version
         record.inputs = {**night.inputs, RECOMMENDATIONS_STAGED: staged_version}
         with connect(warehouse, record.inputs) as tables:
-            counts = count(tables, **_audited(tables, night))
+            counts = count(tables, **_audited(warehouse, tables, night))
             nights = published_nights(warehouse)
             found = figures(tables, counts, date, nights, context.settings)
             record.message = accepted(found, reasons)
@@ -74,11 +74,14 @@ def run(
     }
 
 
-def _audited(tables: duckdb.DuckDBPyConnection, night: StagedNight) -> dict[str, int]:
+def _audited(
+    warehouse: Warehouse, tables: duckdb.DuckDBPyConnection, night: StagedNight
+) -> dict[str, int]:
     try:
         return audit(tables, night)
     except duckdb.Error as error:
-        if "not found" not in str(error):
+        # a file of the staged night itself is lost by damage alone
+        if "not found" not in str(error) or warehouse.path(RECOMMENDATIONS_STAGED) in str(error):
             raise
         raise InputError(
             f"night {night.run_date} was made of tables that are gone: `maintain` or `forget` has "

@@ -4,12 +4,15 @@ import gzip
 import shlex
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
-from pyspark.sql import SparkSession
 from staging import RIGHT, ingested, publish_night
 
 from jobs.cli import main
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
 
 # arguments, and words of the message; W is a published warehouse, beside which the FILES lie
 Case = tuple[str, str]
@@ -210,7 +213,7 @@ def test_a_mistyped_warehouse_is_refused_and_not_made(
 
 
 def test_bad_sources_are_refused_in_one_line_that_names_the_file(
-    spark: SparkSession, capsys: pytest.CaptureFixture[str]
+    spark: "SparkSession", capsys: pytest.CaptureFixture[str]
 ) -> None:
     for arguments, words in SOURCES:
         assert words in refused(arguments, capsys), arguments
