@@ -20,7 +20,7 @@ from models.factors.start import Algorithms
 from models.network.towers import Contexts, block_gains
 from models.nights.parts import ScoreParts
 
-PULL, STEPS, HIGHEST = 50.0, 40, 500
+PULL, STEPS, HIGHEST = 50.0, 40, 2000
 
 
 def likeliest(parts: ScoreParts, algorithms: Algorithms, users: Mask) -> Algorithms:
