@@ -31,6 +31,14 @@ class Catalogue:
     available: NDArray[np.bool_]
 
 
+def grades(values: NDArray[np.float64], threshold: float, below: float) -> NDArray[np.float64]:
+    """Return what interactions of `values` [n] count: 1 at or above `threshold`, else `below`.
+
+    A negative value below the threshold, such as that of a return, counts nothing.
+    """
+    return np.where(values >= threshold, 1.0, np.where(values < 0, 0.0, below))
+
+
 @dataclass(frozen=True)
 class Interactions:
     """Parallel arrays [n] in the order of the source; `time` in seconds since 1970."""
@@ -57,11 +65,8 @@ class Interactions:
         )
 
     def grades(self, threshold: float, below: float) -> NDArray[np.float64]:
-        """Return what each interaction counts [n]: 1 at or above `threshold`, else `below`.
-
-        A negative value below the threshold, such as that of a return, counts nothing.
-        """
-        return np.where(self.value >= threshold, 1.0, np.where(self.value < 0, 0.0, below))
+        """Return what each interaction counts [n], as `grades` says."""
+        return grades(self.value, threshold, below)
 
     def positives(self, threshold: float) -> "Interactions":
         """Return the interactions whose value is at or above `threshold`."""

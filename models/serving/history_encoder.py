@@ -16,8 +16,8 @@ from collections.abc import Sequence
 import numpy as np
 from scipy import sparse
 
-from models.data.arrays import Factors, Mask, Numbers, Rows
-from models.data.interactions import History
+from models.data.arrays import Factors, Numbers, Rows
+from models.data.interactions import History, grades
 from models.data.matrices import idle_days, pad_histories
 from models.factors.blocks import Block
 from models.factors.popularity import Popularity
@@ -80,16 +80,19 @@ class HistoryEncoder:
         idle = np.array([idle_days(one, clock) for one in histories])
         away, profile, popularity = contexts(known, idle, self._popularity)
         parts = [
-            gains(block, away)[:, None] * self._unit_of(number, items, ages, liked, ends)
+            gains(block, away)[:, None] * self._unit_of(number, items, ages, values, ends)
             for number, block in enumerate(self._blocks)
         ]
         parts += [profile[:, None] * self._profile_units(profiles), popularity]
         return np.concatenate(parts, axis=1, dtype=np.float32)
 
-    def _unit_of(self, number: int, items: Rows, ages: Rows, liked: Mask, ends: Rows) -> Factors:
+    def _unit_of(
+        self, number: int, items: Rows, ages: Rows, values: Numbers, ends: Rows
+    ) -> Factors:
         """Return what the histories say in a block: unit vectors [b, size]."""
         factors = self._history[number]
-        weights = self._fading[number][ages] * np.where(liked, 1.0, self._blocks[number].below)
+        counted = grades(values, self._threshold, self._blocks[number].below)
+        weights = self._fading[number][ages] * counted
         entries = (weights.astype(np.float32), items, ends)
         rows = sparse.csr_array(entries, shape=(len(ends) - 1, len(factors)))
         return _unit(np.asarray(rows @ factors))

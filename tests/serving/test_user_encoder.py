@@ -135,6 +135,18 @@ def test_a_gather_is_the_graph_of_the_network(
         np.testing.assert_allclose(found, expected, rtol=1e-6, atol=2e-6)
 
 
+def test_what_was_returned_counts_nothing_in_a_gather_either(
+    encoders: tuple[HistoryEncoder, HistoryEncoder],
+) -> None:
+    gather, graph = encoders
+    users = histories([1, 7, 60], 30)
+    returned = [replace(one, value=np.where(one.value < 3, -5.0, one.value)) for one in users]
+    profiles = np.zeros((len(users), toy_version.WIDTH), np.float32)
+    found, expected = (one.encode(returned, profiles, None) for one in (gather, graph))
+    np.testing.assert_allclose(found, expected, rtol=1e-6, atol=2e-6)
+    assert not np.allclose(found, gather.encode(users, profiles, None), atol=1e-3)
+
+
 @hypothesis_settings(max_examples=30, deadline=None)
 @given(lengths=st.lists(st.integers(0, 70), min_size=1, max_size=40), data=st.data())
 def test_a_user_never_depends_on_neighbours(

@@ -19,8 +19,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from models.data.arrays import Factors, Mask, Rows
-from models.data.interactions import History
+from models.data.arrays import Factors, Mask, Numbers, Rows
+from models.data.interactions import History, grades
 from models.factors.blocks import Block
 from models.factors.popularity import POPULARITY_SIZE
 from models.serving.bundle import Bundle
@@ -67,7 +67,7 @@ def remembered(
     found, places = np.unique(owners * width + items, return_inverse=True)
     weights = np.stack(
         [
-            np.bincount(places, _weights(block, ages, values >= threshold), minlength=len(found))
+            np.bincount(places, _weights(block, ages, values, threshold), minlength=len(found))
             for block in blocks
         ],
         axis=1,
@@ -76,9 +76,9 @@ def remembered(
     return Remembered(starts, found % width, weights.astype(np.float64))
 
 
-def _weights(block: Block, ages: Rows, liked: NDArray[np.bool_]) -> NDArray[np.float64]:
-    grades = np.where(liked, 1.0, block.below)
-    return np.asarray(grades * (block.floor + 0.5 ** (ages / block.half_life)))
+def _weights(block: Block, ages: Rows, values: Numbers, threshold: float) -> Numbers:
+    fading = block.floor + 0.5 ** (ages / block.half_life)
+    return np.asarray(grades(values, threshold, block.below) * fading)
 
 
 def speaking(
