@@ -35,7 +35,7 @@ def run(context: Context, version: str | None = None) -> dict[str, Any]:
             )
         metric = _metric(registry, bundle.version)
         ours = _measured(registry, bundle.version, metric)
-        _refuse_below_baselines(registry, bundle.version, metric, tolerance)
+        _refuse_below_baselines(registry, bundle.version, metric, ours, tolerance)
         with context.warehouse.lock(CHAMPION):
             before = registry.version_of(CHAMPION)
             theirs = None if before is None else _measured(registry, before, metric)
@@ -62,11 +62,10 @@ def _metric(registry: Registry, version: str) -> str:
 
 
 def _refuse_below_baselines(
-    registry: Registry, version: str, metric: str, tolerance: float
+    registry: Registry, version: str, metric: str, ours: float, tolerance: float
 ) -> None:
     """Raise InputError where even the upper end of the gain over the best baseline is a loss."""
     split = metric.partition("_")[0]
-    ours = _measured(registry, version, metric)
     best = _measured(registry, version, f"{split}_best_baseline_ndcg@10")
     high = _measured(registry, version, f"{split}_gain_high")
     if high < 0 and ours < best * (1.0 - tolerance):
