@@ -1,5 +1,6 @@
 """Interactions and histories as matrices.
 
+- `drawn`: a sample of rows, the same at every call.
 - `user_item_matrix`: who has what, sparse.
 - `history_matrix`: histories as sparse rows, each item weighed by its age.
 - `pad_histories`: the newest items of each history as rows of one length, for the networks.
@@ -15,6 +16,13 @@ from models.data.interactions import SECONDS_IN_A_DAY, History, Interactions
 
 # days without an interaction after which their number no longer moves a score (2 ** -14 is left)
 SETTLED_DAYS = 7.0
+
+
+def drawn(rows: Rows, most: int) -> Rows:
+    """Return `rows` [n], or `most` of them at random, in their order, where there are more."""
+    if len(rows) <= most:
+        return rows
+    return np.sort(np.random.default_rng(0).choice(rows, most, replace=False))
 
 
 def user_item_matrix(interactions: Interactions, grades: Numbers | None = None) -> sparse.csr_array:

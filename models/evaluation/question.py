@@ -22,7 +22,7 @@ from scipy import sparse
 
 from models.data.arrays import Factors, Mask, Numbers, Rows, Scores
 from models.data.interactions import History, Interactions, histories
-from models.data.matrices import user_item_matrix
+from models.data.matrices import drawn, user_item_matrix
 from models.data.repeats import not_to_repeat
 from models.data.splits import Trial
 from models.evaluation.metrics import (
@@ -69,7 +69,7 @@ class Question:
         """Return the question asked of `most` of its users, drawn at random where it has more."""
         if len(self.users) <= most:
             return self
-        rows = np.sort(np.random.default_rng(0).choice(len(self.users), most, replace=False))
+        rows = drawn(np.arange(len(self.users)), most)
         return replace(
             self,
             users=self.users[rows],
@@ -120,10 +120,9 @@ def _sample(users: Rows, n_items: int, report: bool) -> Rows:
     """Return `users`, or as many as a question to them all may take."""
     most, pairs = (REPORT_USERS, REPORT_PAIRS) if report else (VALIDATION_USERS, VALIDATION_PAIRS)
     count = min(most, max(pairs // max(n_items, 1), LEAST_ASKED))
-    if len(users) <= count:
-        return users
-    _log.info("a sample of %d of %d users is asked", count, len(users))
-    return np.sort(np.random.default_rng(0).choice(users, count, replace=False))
+    if len(users) > count:
+        _log.info("a sample of %d of %d users is asked", count, len(users))
+    return drawn(users, count)
 
 
 def of_likes(score: Scorer, threshold: float) -> Scorer:

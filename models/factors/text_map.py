@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from scipy import linalg, sparse
 
 from models.data.arrays import Factors, Rows
+from models.data.matrices import drawn
 
 TEXT_WEIGHT, PENALTY = 0.5, 3.0
 DUAL_ITEMS, LARGEST_SYSTEM, ITEMS_AT_ONCE = 8_000, 20_000, 16_384
@@ -76,7 +77,7 @@ def _learned_from(known: Rows, columns: int) -> Rows:
         len(known),
         columns,
     )
-    return np.sort(np.random.default_rng(0).choice(known, LARGEST_SYSTEM, replace=False))
+    return drawn(known, LARGEST_SYSTEM)
 
 
 def _by_items(

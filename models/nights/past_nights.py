@@ -17,7 +17,7 @@ from torch import Tensor
 
 from models.data.arrays import Factors, Rows
 from models.data.interactions import Interactions, histories
-from models.data.matrices import idle_days, pad_histories
+from models.data.matrices import drawn, idle_days, pad_histories
 from models.data.splits import Trial
 from models.evaluation.question import seen_and_found
 from models.factors.popularity import RecentOptions, popularity_columns
@@ -46,7 +46,7 @@ def past_night(
     """
     ranked = np.unique(trial.train.item)
     seen, truth = seen_and_found(trial)
-    users = _sample(np.flatnonzero(truth.sum(axis=1) > 0))
+    users = drawn(np.flatnonzero(truth.sum(axis=1) > 0), MOST_USERS)
     if len(users) == 0 or len(ranked) == 0 or trial.clock is None:
         return None
     labelled = numbered(trial.labelled_train, ranked)
@@ -75,12 +75,6 @@ def _popularity(
     positives: Interactions, recent: Sequence[RecentOptions]
 ) -> dict[RecentOptions, Tensor]:
     return {one: torch.from_numpy(popularity_columns(positives, one)).float() for one in recent}
-
-
-def _sample(users: Rows) -> Rows:
-    if len(users) <= MOST_USERS:
-        return users
-    return np.sort(np.random.default_rng(0).choice(users, MOST_USERS, replace=False))
 
 
 def numbered(interactions: Interactions, items: Rows) -> Interactions:
