@@ -49,11 +49,13 @@ class ItemTower(nn.Module):
 class Contexts:
     """How each user is weighed [b] by what is known of them and how long they have been away.
 
-    `away` is 0 just after the newest positive and 1 after days, `profile` the weight of the
-    profile, `popularity` [b, 4] those of the popularity dimensions.
+    `away` is 0 just after the newest positive and 1 after days, `known_well` 0 for a new user and 1
+    for one with many positives, `profile` the weight of the profile, `popularity` [b, 4] those of
+    the popularity dimensions.
     """
 
     away: Tensor
+    known_well: Tensor
     profile: Tensor
     popularity: Tensor
 
@@ -63,13 +65,15 @@ class Contexts:
         away = 1.0 - 0.5 ** (idle_days.clamp(min=0.0) / weighing.idle_half_life)
         share = 0.5 ** (known / weighing.half_length)
         new = weighing.unknown * share
-        known_well = (1.0 - share).unsqueeze(1) * (
+        known_well = 1.0 - share
+        settled = known_well.unsqueeze(1) * (
             away.unsqueeze(1) * new.new_tensor(weighing.returning)
             + (1.0 - away).unsqueeze(1) * new.new_tensor(weighing.visiting)
         )
         nothing = torch.zeros_like(new)
         leading = [nothing, (1.0 - away) * new, nothing, away * new]
-        return cls(away, weighing.profile * new, known_well + torch.stack(leading, dim=1))
+        weights = settled + torch.stack(leading, dim=1)
+        return cls(away, known_well, weighing.profile * new, weights)
 
 
 def block_gains(weights: Sequence[HistoryWeights], contexts: Contexts) -> list[Tensor]:

@@ -77,13 +77,14 @@ def choose_fit(
     fits = [default, *(one for one in _fits(default, trial) if one != default)]
     rows = [judge(question, recipe.scorer(trial, one)).ndcg() for one in fits]
     best = fits[int(np.argmax([row.mean() for row in rows]))]
-    everybody = np.ones(len(question.users), dtype=np.bool_)
-    for histories in (best, _flat(best)):
-        parts = recipe.parts(question, histories)
-        fits += [histories, likeliest(parts, histories, everybody)]
-        rows += [parts.ndcg(histories), _learned(parts, histories)]
+    fits.append(_flat(best))
+    learned = [(recipe.parts(question, one), one) for one in (best, fits[-1])]
+    flat_parts, flat = learned[-1]
+    rows += [flat_parts.ndcg(flat), *(_learned(parts, one) for parts, one in learned)]
     row, gain = best_of(np.stack(rows))
-    chosen = FitChoice(fits[row], gain)
+    everybody = np.ones(len(question.users), dtype=np.bool_)
+    fit = fits[row] if row < len(fits) else likeliest(*learned[row - len(fits)], everybody)
+    chosen = FitChoice(fit, gain)
     _log.info("choice on validation: gain [%.4f, %.4f], %s", gain[0], gain[2], chosen.metrics())
     return chosen
 

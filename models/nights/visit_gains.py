@@ -83,8 +83,7 @@ def _features(parts: ScoreParts, algorithms: Algorithms, users: Rows) -> tuple[T
     for gain, part in zip(block_gains(weights, contexts), parts.blocks, strict=True):
         fixed += gain.unsqueeze(1) * part[users]
     here = (1.0 - contexts.away).unsqueeze(1)
-    share = 0.5 ** (parts.known[users] / popularity.half_length)
-    visiting = here * (1.0 - share).unsqueeze(1)
+    visiting = here * contexts.known_well.unsqueeze(1)
     features = [here * part[users] for part in parts.blocks]
     features += [visiting * column for column in columns.T]
     return fixed, torch.stack(features)
