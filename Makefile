@@ -26,8 +26,8 @@ PYTEST = .venv/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 test: setup  ## the whole test suite; ARGS go to pytest
 	@$(PYTEST) $(ARGS)
 
-test-fast: setup  ## the tests that need neither Spark nor Airflow nor training
-	@$(PYTEST) -m "not spark and not airflow and not training" $(ARGS)
+test-fast: setup  ## the tests that need neither Spark nor Airflow nor training nor chaos
+	@$(PYTEST) -m "not spark and not airflow and not training and not chaos" $(ARGS)
 
 MINUTES ?= 5
 chaos: setup  ## real verbs killed, paused, raced and starved for MINUTES; SEED repeats a run

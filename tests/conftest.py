@@ -1,8 +1,9 @@
 """One Spark session and one ingested slice of MovieLens-100K for all tests, and their markers.
 
-`make test-fast` leaves out what is marked `spark`, `airflow` or `training`. A test that asks for a
-fixture below is marked by itself; a module that starts Spark, Airflow or a training by other means
-says so in its `pytestmark`. What the fast tests don't need is imported within the fixtures.
+`make test-fast` leaves out what is marked `spark`, `airflow`, `training` or `chaos`. A test that
+asks for a fixture below is marked by itself; a module that starts Spark, Airflow or a training by
+other means says so in its `pytestmark`. What the fast tests don't need is imported within the
+fixtures.
 """
 
 import csv
@@ -14,6 +15,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import hypothesis
 import pytest
 
 if TYPE_CHECKING:
@@ -26,6 +28,10 @@ USERS, ITEMS = 60, 300  # the slice: the first so many, by number
 MARKER_OF_FIXTURE = {"spark": "spark", "tiny_encoder": "training"}
 LONGEST_FIRST = ("airflow", "training", "spark")
 MODULE_MARKERS = re.compile(r"^pytestmark = .*$", flags=re.MULTILINE)
+
+# no test is timed: what takes 30 ms alone takes 400 beside a training
+hypothesis.settings.register_profile("untimed", deadline=None)
+hypothesis.settings.load_profile("untimed")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -11,6 +11,7 @@ HERE = Path(__file__).parent
 SECONDS, SEED = 15.0, 20
 
 
+@pytest.mark.chaos
 def test_nothing_is_lost_doubled_mixed_or_silently_empty(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from models.data.interactions import Interactions
@@ -121,7 +121,6 @@ def any_interactions(seed: int) -> Interactions:
     )  # fmt: skip
 
 
-@settings(deadline=None)
 @given(seed=st.integers(0, 10_000), name=st.sampled_from(SPLITS))
 def test_parts_share_the_positives_out(seed: int, name: str) -> None:
     data = any_interactions(seed)
@@ -140,7 +139,6 @@ def test_parts_share_the_positives_out(seed: int, name: str) -> None:
         assert set(trial.truth.item) <= set(trial.candidates)
 
 
-@settings(deadline=None)
 @given(seed=st.integers(0, 10_000))
 def test_warm_never_trains_on_a_users_future(seed: int) -> None:
     split = make_split("warm", any_interactions(seed), 4.0)

@@ -102,7 +102,7 @@ def plain_ease(train: Interactions, penalty: float) -> np.ndarray:
     return np.eye(X.shape[1]) - P / np.diag(P)
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(
     seed=st.integers(0, 999),
     shape=st.sampled_from([(4, 9), (9, 4), (6, 6)]),

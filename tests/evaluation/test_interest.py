@@ -23,7 +23,7 @@ def test_levels_are_log_odds_beyond_the_average_shrunk_by_five_ratings() -> None
     assert rated.tolist() == [True, True, False]
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.floats(-2.0, 2.0), st.floats(-1.0, 2.0), st.integers(0, 2**32 - 1))
 def test_fitted_probabilities_come_true(intercept: float, slope: float, seed: int) -> None:
     random = np.random.default_rng(seed)
@@ -36,7 +36,7 @@ def test_fitted_probabilities_come_true(intercept: float, slope: float, seed: in
     assert np.quantile(np.abs(said - chance), 0.95) < 0.06
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.integers(2, 300), st.integers(0, 2**32 - 1))
 def test_the_coefficients_minimise_the_penalised_log_loss(pairs: int, seed: int) -> None:
     random = np.random.default_rng(seed)

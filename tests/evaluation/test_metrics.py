@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -41,7 +41,6 @@ def test_what_is_not_allowed_is_not_ranked_and_short_lists_end_in_minus_one() ->
     assert top_rows(scores, allowed, 4).tolist() == [[1, -1, -1, -1], [-1, -1, -1, -1]]
 
 
-@settings(deadline=None)
 @given(
     data=st.data(),
     shape=st.tuples(st.integers(1, 5), st.integers(1, 12)),
@@ -72,7 +71,6 @@ def test_recall_reciprocal_rank_and_hit_by_hand() -> None:
     assert found.hit().tolist() == [1.0, 0.0]
 
 
-@settings(deadline=None)
 @given(
     flags=st.lists(st.lists(st.booleans(), min_size=4, max_size=4), min_size=1, max_size=6),
     more=st.integers(0, 9),
@@ -83,7 +81,6 @@ def test_every_metric_of_a_user_lies_between_0_and_1(flags: list[list[bool]], mo
         assert np.all((values >= 0) & (values <= 1 + 1e-12))
 
 
-@settings(deadline=None)
 @given(st.lists(st.booleans(), min_size=4, max_size=4), st.integers(0, 2))
 def test_a_hit_further_up_never_lowers_ndcg(flags: list[bool], place: int) -> None:
     moved = [*flags]

@@ -70,7 +70,7 @@ def ndcg_in_loops(trial: Trial, scores: np.ndarray, k: int = 10) -> dict[int, fl
     return found
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(seed=st.integers(0, 99), name=st.sampled_from(SPLITS), tuning=st.booleans())
 def test_judging_equals_the_protocol_in_loops(seed: int, name: str, tuning: bool) -> None:
     split = some_split(seed, name)

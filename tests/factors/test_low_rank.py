@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from models.factors.low_rank import low_rank, whiten
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.integers(2, 9), st.integers(1, 9), st.integers(0, 2**32 - 1))
 def test_low_rank_is_exact_where_the_rank_suffices(n: int, rank: int, seed: int) -> None:
     random = np.random.default_rng(seed)
@@ -19,7 +19,7 @@ def test_low_rank_is_exact_where_the_rank_suffices(n: int, rank: int, seed: int)
     np.testing.assert_allclose(history @ ranking.T, matrix, atol=1e-3 * max(1.0, abs(matrix).max()))
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.integers(4, 20), st.integers(1, 3), st.integers(0, 2**32 - 1))
 def test_whitening_changes_scores_by_a_constant_for_each_user(n: int, r: int, seed: int) -> None:
     random = np.random.default_rng(seed)

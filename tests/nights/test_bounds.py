@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from staging import NEW_YEAR, Row, add, stage, visible
+from staging import NEW_YEAR, Row, add, copied, stage, visible
 
 from jobs import cli
 from jobs.context import Context
@@ -19,10 +19,11 @@ FIRST, SECOND, THIRD = (dt.date(2026, 1, day) for day in (5, 6, 7))
 N_USERS, N_ITEMS, K = 60, 100, 2
 
 
-@pytest.fixture
-def settings(tmp_path: Path) -> Settings:
+@pytest.fixture(scope="module")
+def two_nights(tmp_path_factory: pytest.TempPathFactory) -> Settings:
     """60 users and 100 items; two ordinary nights are published."""
-    made = Settings(warehouse=str(tmp_path / "warehouse"))
+    folder = tmp_path_factory.mktemp("two-nights")
+    made = Settings(warehouse=str(folder / "warehouse"))
     warehouse = Warehouse(made.warehouse)
     grow(warehouse, range(N_ITEMS), range(N_USERS))
     seen: dict[str, Any] = {"user_id": ["u0"], "item_id": ["i99"], "value": [5.0], "ts": [NEW_YEAR]}
@@ -31,6 +32,12 @@ def settings(tmp_path: Path) -> Settings:
         stage(warehouse, lists(), night)
         publish.run(Context.of(made), str(night))
     return made
+
+
+@pytest.fixture
+def settings(two_nights: Settings, tmp_path: Path) -> Settings:
+    """A copy for one test."""
+    return copied(two_nights, tmp_path)
 
 
 def grow(warehouse: Warehouse, items: range, users: range) -> None:

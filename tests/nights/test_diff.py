@@ -75,7 +75,7 @@ lists = st.dictionaries(
 )
 
 
-@hypothesis_settings(deadline=None, max_examples=40)
+@hypothesis_settings(max_examples=40)
 @given(before=lists, after=lists)
 def test_figures_are_those_of_plain_sets(
     before: dict[str, list[str]], after: dict[str, list[str]]

@@ -143,9 +143,7 @@ changed = st.tuples(
 
 
 @pytest.mark.timeout(900)
-@hypothesis_settings(
-    max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@hypothesis_settings(max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     happened=st.lists(
         events, max_size=4, unique_by=lambda e: (e["user_id"], e["item_id"], e["ts"])

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import toy_version
 from deltalake import DeltaTable
-from staging import NIGHT, RIGHT, add, ingested, publish_night, stage, vacuum, visible
+from staging import NIGHT, RIGHT, add, copied, ingested, publish_night, stage, vacuum, visible
 from version_store import give_store
 
 from jobs.context import Context
@@ -34,13 +34,20 @@ NIGHTS = [NIGHT + dt.timedelta(days=days) for days in (0, 1, 30, 31)]
 FAR = dt.date(2099, 1, 1)
 
 
-@pytest.fixture
-def settings(tmp_path: Path) -> Settings:
+@pytest.fixture(scope="module")
+def four_nights(tmp_path_factory: pytest.TempPathFactory) -> Settings:
     """Four published nights."""
-    made = ingested(tmp_path)
+    folder = tmp_path_factory.mktemp("four-nights")
+    made = ingested(folder)
     for night in NIGHTS:
         publish_night(made, RIGHT, night)
     return made
+
+
+@pytest.fixture
+def settings(four_nights: Settings, tmp_path: Path) -> Settings:
+    """A copy for one test."""
+    return copied(four_nights, tmp_path)
 
 
 def nights(settings: Settings, name: str) -> set[dt.date]:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import toy_version
-from staging import ODD, RIGHT, ingest, ingested, publish_night, stage, visible
+from staging import ODD, RIGHT, copied, ingest, ingested, publish_night, stage, visible
 
 from jobs.context import Context
 from jobs.settings.model import Settings
@@ -21,14 +21,21 @@ from models.errors import InputError
 NIGHTS = [dt.date(2026, 1, day) for day in (5, 6, 7)]
 
 
-@pytest.fixture
-def settings(tmp_path: Path) -> Settings:
+@pytest.fixture(scope="module")
+def three_nights(tmp_path_factory: pytest.TempPathFactory) -> Settings:
     """Three published nights; ada's score tells them apart."""
-    made = ingested(tmp_path)
+    folder = tmp_path_factory.mktemp("three-nights")
+    made = ingested(folder)
     for number, night in enumerate(NIGHTS):
         rows = [("ada", 1, "b", 0.25 * number), (ODD, 1, "a", 0.75), (ODD, 2, "b", 0.5)]
         publish_night(made, rows, night, f"m{number}")
     return made
+
+
+@pytest.fixture
+def settings(three_nights: Settings, tmp_path: Path) -> Settings:
+    """A copy for one test."""
+    return copied(three_nights, tmp_path)
 
 
 def ada(settings: Settings) -> object:

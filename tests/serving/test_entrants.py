@@ -39,7 +39,7 @@ def top(
     return Ranker(Path("none"), items, mask, 4, 8, 1).top_k(users, seen, k)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(data=st.data())
 def test_a_list_that_changes_is_never_missed(data: st.DataObject) -> None:
     """Many scores are equal, or of sizes at which floats hardly differ; none underflows."""

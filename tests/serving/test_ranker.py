@@ -97,7 +97,7 @@ def test_no_users_and_no_items(graph: Path) -> None:
     assert empty[1].tolist() == [[NO_ITEM, NO_ITEM]]
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(data=st.data())
 def test_small_whole_numbers_equal_brute_force_exactly(graph: Path, data: st.DataObject) -> None:
     """Whole numbers have exact products and many ties, so rows and scores must be identical."""
@@ -136,7 +136,7 @@ def test_real_numbers_equal_brute_force_up_to_rounding(graph: Path, dim: int) ->
     assert all(not set(row) & set(seen) for row, seen in zip(rows, excluded, strict=True))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(data=st.data())
 def test_nobody_who_belongs_is_missing_on_a_shortlist(data: st.DataObject) -> None:
     """Axes of unlike widths, near ties and a floor: all that can reach the k-th score is listed."""

@@ -42,7 +42,7 @@ def catalogue(rows: list[int]) -> Catalogue:
     )
 
 
-@hypothesis_settings(max_examples=20, deadline=None)
+@hypothesis_settings(max_examples=20)
 @given(rows=st.lists(st.integers(0, COUNT - 1), min_size=1, unique=True), threads=st.integers(1, 2))
 def test_an_item_never_depends_on_its_neighbours(
     bundle: Bundle, rows: list[int], threads: int
@@ -147,7 +147,7 @@ def test_what_was_returned_counts_nothing_in_a_gather_either(
     assert not np.allclose(found, gather.encode(users, profiles, None), atol=1e-3)
 
 
-@hypothesis_settings(max_examples=30, deadline=None)
+@hypothesis_settings(max_examples=30)
 @given(lengths=st.lists(st.integers(0, 70), min_size=1, max_size=40), data=st.data())
 def test_a_user_never_depends_on_neighbours(
     encoders: tuple[HistoryEncoder, HistoryEncoder], lengths: list[int], data: st.DataObject

@@ -43,7 +43,7 @@ def test_texts_are_read_as_people_read_them(spark: SparkSession) -> None:
     assert found[-1] is None
 
 
-@settings(max_examples=5, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=5, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(st.text(alphabet="ab &<>;\"'é茶€", max_size=30), min_size=20, max_size=40))
 def test_what_was_escaped_comes_back(spark: SparkSession, texts: list[str]) -> None:
     """Any text without tags, escaped as exports do, is itself but for its blanks."""

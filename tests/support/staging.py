@@ -1,6 +1,7 @@
 """A tiny warehouse of three items and staged nights of two users, to publish and to maintain."""
 
 import datetime as dt
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,19 @@ def ingested(folder: Path) -> Settings:
     made = Settings(warehouse=str(folder / "warehouse"))
     ingest(Warehouse(made.warehouse))
     return made
+
+
+def copied(made: Settings, folder: Path) -> Settings:
+    """Copy the folder of a warehouse that a module made once into the `folder` of a test."""
+    original = Path(made.warehouse).parent
+    shutil.copytree(original, folder, dirs_exist_ok=True)
+    paths = {"warehouse": made.warehouse, "reports": made.reports}
+    moved = {
+        name: str(folder / Path(path).relative_to(original))
+        for name, path in paths.items()
+        if Path(path).is_relative_to(original)
+    }
+    return made.model_copy(update=moved)
 
 
 def add(warehouse: Warehouse, name: str, columns: dict[str, Any]) -> None:

@@ -93,7 +93,7 @@ def read_in_parts(rows: list[tuple[str, str, float, float]], size: int) -> list[
         return arrays(read_dataset(warehouse))
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(st.permutations(ROWS), st.integers(1, len(ROWS)))
 def test_the_layout_of_the_files_does_not_matter(
     rows: list[tuple[str, str, float, float]], size: int

@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 from deltalake import DeltaTable
-from staging import NEW_YEAR, add, ingested, publish_night, stage, visible
+from staging import NEW_YEAR, add, copied, ingested, publish_night, stage, visible
 
 from jobs import cli
 from jobs.context import Context
@@ -38,10 +38,11 @@ NIGHTS = [dt.date(2026, 1, day) for day in (5, 6)]
 BY_NAME = "SELECT count(*) FROM {} WHERE user_id IN ('eve-\"o''neill\"-😀', 'zoë-quux')"
 
 
-@pytest.fixture
-def settings(tmp_path: Path) -> Settings:
+@pytest.fixture(scope="module")
+def two_nights(tmp_path_factory: pytest.TempPathFactory) -> Settings:
     """Two published nights, a staged one, labels and rejected rows, all with two more users."""
-    made = ingested(tmp_path).model_copy(update={"reports": str(tmp_path / "reports")})
+    folder = tmp_path_factory.mktemp("two-nights")
+    made = ingested(folder).model_copy(update={"reports": str(folder / "reports")})
     warehouse = Warehouse(made.warehouse)
     for name in NAMES:
         seen: dict[str, Any] = {"user_id": [name], "item_id": ["a"], "value": [5.0]}
@@ -53,7 +54,7 @@ def settings(tmp_path: Path) -> Settings:
         }  # fmt: skip
         schema = TABLES[ACTIVE_LEARNING].arrow_schema
         warehouse.append(ACTIVE_LEARNING, pa.Table.from_pylist([label], schema=schema))
-        write_sheet(tmp_path / "reports" / SHEET, [label, {**label, "user_id": "ada"}])
+        write_sheet(folder / "reports" / SHEET, [label, {**label, "user_id": "ada"}])
     rows = ['{"user_id":"zoë-quux","value":"x"}', "half a row of zoë-quux", '{"user_id":"ada"}']
     reject = {"table": [INTERACTIONS] * 3, "reason": ["bad"] * 3, "row": rows}
     add(warehouse, REJECTED_ROWS, {**reject, "ingest_id": ["1"] * 3})
@@ -65,6 +66,12 @@ def settings(tmp_path: Path) -> Settings:
     with pytest.raises(InputError, match=r"audit"):
         publish.run(Context.of(made), "2026-01-07")
     return made
+
+
+@pytest.fixture
+def settings(two_nights: Settings, tmp_path: Path) -> Settings:
+    """A copy for one test."""
+    return copied(two_nights, tmp_path)
 
 
 def bytes_of(settings: Settings) -> dict[str, bytes]:

@@ -12,7 +12,7 @@ from deltalake import DeltaTable
 from hypothesis import given
 from hypothesis import strategies as st
 from pyspark.sql import SparkSession
-from staging import NIGHT, RIGHT, ingested, publish_night, stage, visible
+from staging import NIGHT, RIGHT, copied, ingested, publish_night, stage, visible
 
 from jobs.context import Context
 from jobs.settings.model import Settings
@@ -28,14 +28,21 @@ NIGHTS = [NIGHT + dt.timedelta(days=days) for days in range(3)]
 NOON = dt.datetime(2026, 1, 10, 12, tzinfo=dt.UTC)
 
 
-@pytest.fixture
-def settings(tmp_path: Path) -> Settings:
+@pytest.fixture(scope="module")
+def three_nights(tmp_path_factory: pytest.TempPathFactory) -> Settings:
     """Two published nights, and a third that is staged."""
-    made = ingested(tmp_path)
+    folder = tmp_path_factory.mktemp("three-nights")
+    made = ingested(folder)
     for night in NIGHTS[:2]:
         publish_night(made, RIGHT, night)
     stage(Warehouse(made.warehouse), RIGHT, NIGHTS[2])
     return made
+
+
+@pytest.fixture
+def settings(three_nights: Settings, tmp_path: Path) -> Settings:
+    """A copy for one test."""
+    return copied(three_nights, tmp_path)
 
 
 def shown(settings: Settings) -> str:

@@ -149,7 +149,7 @@ def file_of(module: str) -> Path:
     return PROJECT.joinpath(*module.split(".")).with_suffix(".py")
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(st.dictionaries(st.text("abc", min_size=1), st.binary(), min_size=1))
 def test_a_folders_hash_is_of_names_and_contents(
     tmp_path_factory: pytest.TempPathFactory, contents: dict[str, bytes]
