@@ -87,6 +87,11 @@ _KINDS = (
         "restore the file from a backup, or move it away and train again",
     ),
     _Kind(
+        r"out-of-date database schema|migration in unexpected state",
+        INPUT, "the model registry (models/mlflow.db) is of another release of MLflow, or damaged",
+        "restore the file from a backup",
+    ),
+    _Kind(
         r"generic (?!delta|local)\w+ ?error|generic \w+objectstore|loading credentials|"
         r"error sending request|dns error|"
         r"max retries exceeded|connection refused|connection reset|timed out|"

@@ -38,6 +38,7 @@ from jobs.sources.files.parts import ATOMIC_ENDINGS, Part, parts
 from jobs.warehouse.tables import ITEM_ENTITY, TABLES
 from models.errors import InputError
 
+_NO_IDS = {"fractions": (DoubleType, FloatType), "structures": (ArrayType, MapType, StructType)}
 _ATOMIC_TYPES = ("token", "token_seq", "float", "float_seq")
 _JSON_OPTIONS = {
     "primitivesAsString": "true", "columnNameOfCorruptRecord": CORRUPT, "encoding": "UTF-8",
@@ -210,14 +211,15 @@ def _paths(group: list[Part]) -> list[str]:
 def _as_text(origin: str, field: StructField, ids: set[str]) -> Column:
     kind = field.dataType
     column = named(field.name)
+    unfit = next((words for words, kinds in _NO_IDS.items() if isinstance(kind, kinds)), None)
+    if unfit and field_of(field.name) in ids:
+        raise InputError(
+            f"{origin}: column `{field.name}` holds {unfit}, expected text or whole numbers"
+        )
     if isinstance(kind, ArrayType) and isinstance(kind.elementType, StringType):
         column = fn.array_join(column, ", ")
     elif isinstance(kind, ArrayType | MapType | StructType):
         column = fn.to_json(column)
-    elif field_of(field.name) in ids and isinstance(kind, DoubleType | FloatType):
-        raise InputError(
-            f"{origin}: column `{field.name}` holds fractions, expected text or whole numbers"
-        )
     return column.cast("string").alias(field.name)
 
 

@@ -9,9 +9,10 @@ Trade-off: MLflow is imported when the registry is first asked, since it takes s
 """
 
 import datetime as dt
+import sqlite3
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import closing, nullcontext
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -178,6 +179,7 @@ class Registry:
         with self._warehouse.lock("registry") if self._is_new() else nullcontext():
             if not self._tracking_uri:
                 self._local_store.parent.mkdir(parents=True, exist_ok=True)
+                _refuse_unreadable(self._local_store)
             client = MlflowClient(tracking_uri=uri, registry_uri=uri)
             try:
                 client.get_registered_model(MODEL)
@@ -225,5 +227,25 @@ class Registry:
     def _required(self, alias: str) -> str:
         version = self.version_of(alias)
         if version is None:
-            raise InputError(_MISSING[alias])
+            raise InputError(self._lost() or _MISSING[alias])
         return version
+
+    def _lost(self) -> str:
+        """Return what is wrong where versions lie there and the registry has none, else nothing."""
+        folders = sorted(self._warehouse.models_folder.glob(f"*/{MANIFEST}"))
+        names = [file.parent.name for file in folders if "." not in file.parent.name]
+        if not names or self._entries():
+            return ""
+        return (
+            f"the model registry is empty, but {names[0]} lies in {self._warehouse.models_folder}: "
+            "restore the registry's store, or train and export again, which registers what is there"
+        )
+
+
+def _refuse_unreadable(store: Path) -> None:
+    """Raise sqlite3's error at once, with the file's name, where MLflow would try for minutes."""
+    try:
+        with closing(sqlite3.connect(store)) as opened:
+            opened.execute("PRAGMA schema_version").fetchone()
+    except sqlite3.Error as error:
+        raise type(error)(f"{error}: {store}") from error

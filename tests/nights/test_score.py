@@ -10,6 +10,7 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -20,14 +21,18 @@ import pytest
 import toy_version
 from plain_reasons import what_else_adds, what_items_add
 from pyspark.sql import SparkSession
+from staging import ingested as tiny
+from version_store import give_store
 
 from jobs import cli
 from jobs.context import Context
 from jobs.settings.model import Settings
 from jobs.spark.session import delta_jars
 from jobs.steps import publish, score, sql
+from jobs.versions.registry import CHAMPION
 from jobs.warehouse.dataset import read_catalogue
 from jobs.warehouse.delta import Warehouse
+from jobs.warehouse.lineage import recorded
 from jobs.warehouse.tables import INTERACTIONS, ITEMS, RECOMMENDATIONS_STAGED, RUNS, TABLES, USERS
 from models.data.interactions import History, tie_order
 from models.data.texts import item_texts
@@ -265,6 +270,34 @@ def test_publishing_the_scored_night_passes_the_audit(
     assert sql.run(Context.of(settings), "SELECT count(*) FROM recommendations_named")["rows"] == [
         [623]
     ]
+
+
+def test_a_score_that_waited_takes_the_newest_tables_and_champion(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is refused by its date once it holds the lock; the failed run says what it had pinned."""
+    settings = tiny(tmp_path)
+    give_store(settings)
+    context, warehouse = Context.of(settings), Warehouse(settings.warehouse)
+    for version in ("new", "old"):
+        folder = context.registry.folder_of(version)
+        folder.mkdir(parents=True)
+        context.registry.register(write_manifest(folder, toy_version.manifest(version, ["a"])))
+    context.registry.set_alias(CHAMPION, "old")
+    with recorded(warehouse, "ingest"):
+        pass
+    with ThreadPoolExecutor() as pool, caplog.at_level("INFO"):
+        with warehouse.lock(RECOMMENDATIONS_STAGED):
+            waiting = pool.submit(score.run, Context.of(settings), "2025-01-05")
+            while "waiting for another process" not in caplog.text and not waiting.done():
+                time.sleep(0.01)
+            warehouse.append(USERS, warehouse.read(USERS))
+            context.registry.set_alias(CHAMPION, "new")
+        with pytest.raises(InputError, match="2025-01-05"):
+            waiting.result(60)
+    [run] = [row for row in warehouse.read(RUNS).to_pylist() if row["step"] == "score"]
+    assert run["model_version"] == "new"
+    assert dict(run["inputs"])[USERS] == warehouse.version(USERS)
 
 
 def test_no_champion_yet(movielens: Settings) -> None:

@@ -136,11 +136,27 @@ def test_structures_become_attributes_and_text(spark: SparkSession, tmp_path: Pa
     }
 
 
-def test_ids_that_are_fractions_are_refused(spark: SparkSession, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("ids", "words"),
+    [([1.0, None], "fractions"), ([{"id": 1}, None], "structures"), ([["u"], ["v"]], "structures")],
+)
+def test_ids_that_are_no_texts_are_refused(
+    spark: SparkSession, tmp_path: Path, ids: list[object], words: str
+) -> None:
     path = tmp_path / "interactions.parquet"
-    pd.DataFrame({"user_id": [1.0, None]}).to_parquet(path)
-    with pytest.raises(InputError, match=r"interactions.parquet: column `user_id` holds fractions"):
+    pd.DataFrame({"user_id": ids}).to_parquet(path)
+    with pytest.raises(InputError, match=rf"interactions.parquet: column `user_id` holds {words}"):
         read_file(spark, path, INTERACTIONS)
+
+
+def test_an_object_among_ids_rejects_its_row(spark: SparkSession, tmp_path: Path) -> None:
+    users = ["u", {"id": "v"}, 3]
+    rows = [{"user_id": one, "item_id": "a", "value": 1, "ts": 1} for one in users]
+    path = tmp_path / "interactions.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
+    table = check(read(spark, INTERACTIONS, path), "id")
+    assert {row["user_id"] for row in table.good.toArrow().to_pylist()} == {"u", "3"}
+    assert [row["reason"] for row in table.rejected.collect()] == ["user_id is a structure of JSON"]
 
 
 def test_a_fraction_is_no_id_by_its_name_alone(spark: SparkSession, tmp_path: Path) -> None:

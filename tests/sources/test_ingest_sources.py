@@ -69,10 +69,12 @@ TIMES = [
 ]
 IDS = {
     **dict.fromkeys(
-        ("1", "01", "1.5", "a1.0", "1.0.0", "v1.0", "12e5", "1e5", "1-0", "-1", "u", " 1", "1."),
+        ("1", "01", "1.5", "a1.0", "1.0.0", "v1.0", "12e5", "1e5", "1-0", "-1", "u", " 1", "1.",
+         "{0f8fad5b-d9cb}", "[u]", '"u"'),
         True),
     **dict.fromkeys(("1.0", "10.00", "-1.0", "+1.0", "1e+16", "1.5e+7", "1.0E7", "12.5E10",
-                     "a\0b", "x" * 1001), False),
+                     "a\0b", "x" * 1001, '{"id":1}', ' {"id": 1}', '["u","v"]', '[{"id":1}]'),
+                    False),
 }  # fmt: skip
 
 
@@ -86,7 +88,7 @@ def test_times_of_every_form_and_of_days_to_come(spark: SparkSession) -> None:
             assert found.replace(" ", "T") == expected.rstrip("0" if "." in expected else ""), text
 
 
-def test_whole_numbers_as_fractions_are_no_ids(spark: SparkSession) -> None:
+def test_what_is_no_id_is_told(spark: SparkSession) -> None:
     frame = spark.createDataFrame([(text,) for text in IDS], "text string")
     _, reasons = identifier(frame["text"], "user_id")
     rows = frame.select("text", *reasons).collect()

@@ -20,6 +20,7 @@ Case = tuple[str, str]
 FILES: dict[str, bytes] = {
     "unknown.toml": b"colour = 1\n",
     "truth.toml": b"k = true\n",
+    "rate.toml": b"learning_rate = true\n",
     "text.toml": b'k = "5"\n',
     "range.toml": b"k = 0\n",
     "nan.toml": b"positive_threshold = nan\n",
@@ -55,6 +56,7 @@ USAGE: list[Case] = [
     ("train --config .", "can't be read"),
     ("train --config unknown.toml", "unknown setting `colour` in unknown.toml"),
     ("train --config truth.toml", "setting `k` from truth.toml"),
+    ("train --config rate.toml", "setting `learning_rate` from rate.toml"),
     ("train --config text.toml", "setting `k` from text.toml"),
     ("train --config range.toml", "setting `k` from range.toml"),
     ("train --config nan.toml", "setting `positive_threshold` from nan.toml"),

@@ -8,17 +8,24 @@ import re
 import shutil
 import sqlite3
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import damages
 import pytest
+import toy_version
 from py4j.protocol import Py4JNetworkError
 from staging import NIGHT, RIGHT, ingested, publish_night, stage
+from version_store import give_store
 
 from jobs.cli import _Hiding, main
+from jobs.context import Context
 from jobs.failures import LOGS, VerbError, explain, explained
+from jobs.settings.model import Settings
+from jobs.versions.registry import CHAMPION
 from jobs.warehouse.delta import Warehouse
 from models.errors import InputError
+from models.serving.bundle import write_manifest
 
 SECOND = NIGHT + dt.timedelta(days=1)
 VERBS: dict[str, list[str]] = {
@@ -49,6 +56,22 @@ def published(tmp_path_factory: pytest.TempPathFactory) -> Path:
         publish_night(settings, RIGHT, night)
     stage(Warehouse(settings.warehouse), RIGHT, SECOND)
     return Path(settings.warehouse)
+
+
+@pytest.fixture(scope="module")
+def champion(published: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """That warehouse with a champion, which is no more than its files."""
+    root = tmp_path_factory.mktemp("champion") / "warehouse"
+    shutil.copytree(published, root)
+    settings = Settings(warehouse=str(root))
+    give_store(settings)
+    registry = Context.of(settings).registry
+    folder = registry.folder_of("toy")
+    folder.mkdir()
+    (folder / "weights").write_bytes(b"weights")
+    registry.register(write_manifest(folder, toy_version.manifest("toy", ["a"])))
+    registry.set_alias(CHAMPION, "toy")
+    return root
 
 
 def ended(arguments: list[str]) -> int:
@@ -89,6 +112,85 @@ def test_a_damaged_table_is_one_line_that_names_it(
         assert codes["rollback"] == 0  # the way out needs nothing else
     else:
         assert codes["sql"] == 2
+
+
+def empty_store(models: Path) -> None:
+    (models / "mlflow.db").write_bytes(b"")
+
+
+def cut_store(models: Path) -> None:
+    os.truncate(models / "mlflow.db", 40_000)
+
+
+def garbled_store(models: Path) -> None:
+    (models / "mlflow.db").write_bytes(b"no database at all" * 999)
+
+
+def zeros_in_the_store(models: Path) -> None:
+    content = bytearray((models / "mlflow.db").read_bytes())
+    content[4096:-4096] = bytes(len(content) - 8192)
+    (models / "mlflow.db").write_bytes(content)
+
+
+def store_without_its_tables(models: Path) -> None:
+    with closing(sqlite3.connect(models / "mlflow.db")) as store:
+        store.execute("DROP TABLE model_versions")
+
+
+def folder_for_a_store(models: Path) -> None:
+    (models / "mlflow.db").unlink()
+    (models / "mlflow.db").mkdir()
+
+
+def store_of_a_later_release(models: Path) -> None:
+    with closing(sqlite3.connect(models / "mlflow.db")) as store:
+        store.execute("UPDATE alembic_version SET version_num = 'later'")
+        store.commit()
+
+
+def version_without_its_folder(models: Path) -> None:
+    shutil.rmtree(models / "toy")
+
+
+def version_without_a_file(models: Path) -> None:
+    (models / "toy" / "weights").unlink()
+
+
+def garbled_manifest(models: Path) -> None:
+    (models / "toy" / "model.json").write_text('{"version"', "utf-8")
+
+
+def manifest_of_another_kind(models: Path) -> None:
+    (models / "toy" / "model.json").write_text("[]", "utf-8")
+
+
+STORES = (
+    empty_store, cut_store, garbled_store, zeros_in_the_store, store_without_its_tables,
+    folder_for_a_store, store_of_a_later_release,
+)  # fmt: skip
+FOLDERS = (
+    version_without_its_folder, version_without_a_file, garbled_manifest, manifest_of_another_kind,
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("damage", [*STORES, *FOLDERS], ids=lambda damage: damage.__name__)
+def test_a_damaged_registry_or_version_is_one_line(
+    champion: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], damage: damages.Damage
+) -> None:
+    warehouse = tmp_path / "warehouse"
+    shutil.copytree(champion, warehouse)
+    damage(warehouse / "models")
+    ends = {}
+    for verb in ("models", "promote", "evaluate", "score"):
+        ends[verb] = ended([verb, "--warehouse", str(warehouse)])
+        told = capsys.readouterr().err
+        assert "Traceback" not in told
+        lines = [line for line in told.splitlines() if line.startswith("nightrank: ")]
+        assert len(lines) == (1 if ends[verb] else 0), told
+        assert not lines or str(warehouse / "models") in lines[0] or "models/mlflow.db" in lines[0]
+    assert set(ends.values()) <= {0, 2, 3}
+    assert ends["promote"] == ends["score"]
+    assert ends["promote"] in (2, 3)
 
 
 @pytest.mark.parametrize(

@@ -35,6 +35,16 @@ def test_a_failure_is_recorded_and_raised(warehouse: Warehouse) -> None:
     assert rows == {"succeeded": None, "failed": "ValueError: no loss at all"}
 
 
+def test_a_message_has_no_credentials(warehouse: Warehouse) -> None:
+    with recorded(warehouse, "train"):
+        pass
+    uri = "postgresql://me:hidden@db/mlflow"
+    with pytest.raises(OSError, match="hidden"), recorded(warehouse, "train"):
+        raise OSError(f"no answer from {uri}")
+    messages = warehouse.read(RUNS)["message"].to_pylist()
+    assert sorted(filter(None, messages)) == ["OSError: no answer from postgresql://***@db/mlflow"]
+
+
 def test_a_failure_makes_no_warehouse(warehouse: Warehouse) -> None:
     with pytest.raises(InputError), recorded(warehouse, "ingest"):
         raise InputError("bad")
