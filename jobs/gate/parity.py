@@ -60,7 +60,7 @@ def prepare(warehouse: Warehouse, trained: Bundle, towers: TwoTowers, seed: int)
         trained.manifest.split,
         dataset.interactions,
         trained.positive_threshold,
-        repeats.repeat_days,
+        repeats.repeat_policy,
     )
     withheld = withheld_items(towers.known.numpy(), seed)
     return Trials(

@@ -32,7 +32,7 @@ _CHECKS = {
         WHERE rises""",
     "items that aren't available": f"""SELECT {_PAIR} FROM night WHERE NOT EXISTS (
         FROM available AS i WHERE i.item_id = night.item_id)""",
-    "items that the user has seen": f"""SELECT {_PAIR} FROM night WHERE EXISTS (
+    "items that the user has had": f"""SELECT {_PAIR} FROM night WHERE EXISTS (
         FROM had_lately AS s WHERE s.user_id = night.user_id AND s.item_id = night.item_id)""",
     "users that nobody knows": """SELECT DISTINCT user_id FROM night
         WHERE user_id NOT IN (SELECT user_id FROM expected)""",
@@ -80,7 +80,7 @@ def _make_views(tables: duckdb.DuckDBPyConnection, night: StagedNight) -> None:
         f"CREATE TEMP VIEW past AS SELECT * FROM {INTERACTIONS} "
         f"WHERE ts < TIMESTAMPTZ '{end_of(date)}'"
     )
-    tables.execute(f"CREATE TEMP VIEW had_lately AS SELECT * FROM past {_lately(night)}")
+    tables.execute(f"CREATE TEMP VIEW had_lately AS SELECT * FROM past {lately(night)}")
     tables.execute(
         f"CREATE TEMP VIEW available AS SELECT item_id FROM {ITEMS} "
         f"ANTI JOIN ({later('item_id', date)}) USING (item_id) WHERE available"
@@ -100,13 +100,14 @@ def _make_views(tables: duckdb.DuckDBPyConnection, night: StagedNight) -> None:
     )
 
 
-def _lately(night: StagedNight) -> str:
+def lately(night: StagedNight) -> str:
     """Return the SQL that limits `past` to what keeps its item off a list of the `night`."""
+    had = f"(value >= {night.had_from!r} OR value < 0)"
     if night.repeat_days is None:
-        return ""
+        return f"WHERE {had}"
     if night.repeat_days == 0:
         return "WHERE false"
     days = f"INTERVAL {night.repeat_days:g} DAY"
-    if night.asked == "last_visit":
-        return f"QUALIFY ts > max(ts) OVER (PARTITION BY user_id) - {days}"
-    return f"WHERE ts > TIMESTAMPTZ '{night.run_date} 00:00:00+00' - {days}"
+    if night.asked == "last_visit":  # the last visit may be a view: hence no WHERE
+        return f"QUALIFY {had} AND ts > max(ts) OVER (PARTITION BY user_id) - {days}"
+    return f"WHERE {had} AND ts > TIMESTAMPTZ '{night.run_date} 00:00:00+00' - {days}"

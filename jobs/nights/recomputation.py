@@ -62,7 +62,7 @@ def _plan(bundle: Bundle, night: StagedNight, folder: Path, device: str) -> Nigh
         clock=night.clock,
         threads=1,
         device=device,
-        repeat_days=night.repeat_days,
+        repeats=night.repeats,
         lately=night.lately,
     )
 

@@ -20,7 +20,9 @@ from deltalake import DeltaTable
 from jobs.nights.horizon import midnight, span
 from jobs.settings.model import Settings
 from jobs.warehouse.delta import Warehouse
+from jobs.warehouse.kinds import with_had_from
 from jobs.warehouse.tables import INTERACTIONS, RECOMMENDATIONS_STAGED
+from models.data.repeats import Repeats
 from models.errors import InputError
 from models.serving.manifest import Manifest
 from models.serving.night import lately_until
@@ -32,8 +34,9 @@ class StagedNight:
 
     `inputs` are the versions of the tables read and `table_ids` their ids, `asked` the setting of
     that name, `as_of_date` whether nothing after the run date was read, as releases before 0.3.0
-    did, `repeat_days` when an item may be listed again (`models.data.repeats`), and `lately` how
-    its reasons say what is popular of late; empty in those releases, whose reasons were others.
+    did, `repeat_days` and `had_from` what keeps an item off a list (`models.data.repeats`), and
+    `lately` how its reasons say what is popular of late; empty in those releases, whose reasons
+    were others.
     """
 
     run_date: dt.date
@@ -45,6 +48,12 @@ class StagedNight:
     table_ids: dict[str, str] = field(default_factory=dict)
     repeat_days: float | None = None
     lately: str = ""
+    had_from: float = 0.0
+
+    @property
+    def repeats(self) -> Repeats:
+        """What keeps an item off a list."""
+        return Repeats(self.repeat_days, self.had_from)
 
     @property
     def clock(self) -> float | None:
@@ -64,6 +73,7 @@ def night_to_stage(
     versions: dict[str, int],
 ) -> StagedNight:
     """Return the night `date` as settings ask for it, by a model and `versions` of tables."""
+    repeats = with_had_from(settings, warehouse, versions).repeat_policy
     return StagedNight(
         run_date=date,
         model_version=manifest.version,
@@ -72,8 +82,9 @@ def night_to_stage(
         asked=settings.asked,
         as_of_date=True,
         table_ids={name: warehouse.table_id(name) for name in versions},
-        repeat_days=settings.repeat_days,
+        repeat_days=repeats.days,
         lately=lately_until(manifest, midnight(date)),
+        had_from=repeats.had_from,
     )
 
 

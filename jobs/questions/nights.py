@@ -85,20 +85,20 @@ def _asked(
 ) -> Iterator[AskedNight]:
     """Yield each night on which somebody came back, with the models fitted to its past."""
     interactions, threshold = dataset.interactions, settings.positive_threshold
-    days = settings.repeat_days
+    repeats = settings.repeat_policy
     if not len(interactions.positives(threshold)):
         return
-    earlier = night(interactions, threshold, CUTS[0] - WIDTH, CUTS[0], days)
+    earlier = night(interactions, threshold, CUTS[0] - WIDTH, CUTS[0], repeats)
     chosen = choose_collaborative(earlier.train, ask(earlier, dataset.profiles))
     recipe, fit = recipes[SHIPPED], None
     for cut in CUTS:
-        trial = night(interactions, threshold, cut, cut + WIDTH, days)
+        trial = night(interactions, threshold, cut, cut + WIDTH, repeats)
         question = ask(trial, dataset.profiles, report=True)
         if len(question.users) == 0 or len(trial.train) == 0:
             continue
         LOGGER.info("nights: %d users came back after %.0f %%", len(question.users), 100 * cut)
         models = collaborative(trial, chosen, implicit_factors(settings))
         fit = fit or choose_on_past(recipe, trial, dataset.profiles)
-        weighed = recipe.weights(trial.labelled_train, threshold, fit, days).algorithms
+        weighed = recipe.weights(trial.labelled_train, threshold, fit, repeats).algorithms
         ours = {name: Contender((one.scorer(trial, weighed),)) for name, one in recipes.items()}
         yield question, models | ours

@@ -34,7 +34,7 @@ def standings_of(
     """
     LOGGER.info("evaluating split %s, versions: %s", name, [one.version for one in versions])
     split = make_split(
-        name, dataset.interactions, settings.positive_threshold, settings.repeat_days
+        name, dataset.interactions, settings.positive_threshold, settings.repeat_policy
     )
     vectors = stored_vectors(bundle, PRETRAINED_VECTORS)(item_texts(dataset.catalogue))
     tuning = ask(split.tuning, dataset.profiles)

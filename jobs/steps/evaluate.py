@@ -15,6 +15,7 @@ everything anew but the language model, so that any version answers it.
 """
 
 import logging
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from jobs.settings.model import Settings
 from jobs.warehouse.dataset import Dataset, read_training_data
 from jobs.warehouse.delta import Warehouse
 from jobs.warehouse.footprint import needs_of_evaluation, refuse_too_large, size_of
+from jobs.warehouse.kinds import with_had_from
 from jobs.warehouse.tables import INTERACTIONS
 from models.data.options import RepeatOptions
 from models.data.splits import SPLITS
@@ -48,9 +50,11 @@ def run(
     It is `nights`, one of SPLITS or `all`; None: `nights` and `warm`. Raises InputError for an
     unknown split, a missing version, another threshold than its own, or nights without users.
     """
-    settings, warehouse = context.settings, context.warehouse
+    warehouse = context.warehouse
     names = _names(split)
     bundle = context.registry.candidate(model_version)
+    settings = with_had_from(context.settings, warehouse, bundle.manifest.tables)
+    context = replace(context, settings=settings)
     _refuse_other_questions(settings, bundle)
     size = size_of(warehouse, bundle.manifest.settings.factors)
     refuse_too_large("evaluate", needs_of_evaluation(size), settings.memory_gb)
@@ -101,11 +105,10 @@ def _names(split: str | None) -> list[str]:
 
 def _refuse_other_questions(settings: Settings, bundle: Bundle) -> None:
     repeats = RepeatOptions.trained_with(bundle.manifest.settings.values)
-    if repeats.repeat_days != settings.repeat_days:
+    if repeats.repeat_policy != settings.repeat_policy:
         raise InputError(
-            f"setting `repeats` is {settings.repeats}, but model version {bundle.version} was "
-            f"trained with {repeats.repeats} (`repeat_after_days` {repeats.repeat_after_days}): "
-            "evaluate with that, or train again"
+            f"settings say {settings.repeats_told}, but model version {bundle.version} was "
+            f"trained with {repeats.repeats_told}: evaluate with that, or train again"
         )
     trained = bundle.positive_threshold
     if trained != settings.positive_threshold:

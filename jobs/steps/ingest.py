@@ -65,7 +65,8 @@ def run(
         raw = found.read(spark)
         tables = checked_tables(spark, warehouse, raw, ingest_id, mode)
         rejected = count_rejected(tables, settings.max_rejected_share)
-        merged = merged_tables(spark, warehouse, tables, ingest_id, mode)
+        of_kinds = any("value" in one.made and one.made["value"].kinds for one in raw)
+        merged = merged_tables(spark, warehouse, tables, ingest_id, mode, of_kinds)
         lineage.rows |= {name: one.new + one.changed + one.removed for name, one in merged.items()}
     seconds = time.monotonic() - start
     return _result(source, ingest_id, merged, rejected, reading_notes(raw), seconds)

@@ -136,6 +136,6 @@ def _plan(
         clock=night.clock,
         threads=int(session.conf.get("spark.task.cpus", "1") or 1),
         device=device,
-        repeat_days=night.repeat_days,
+        repeats=night.repeats,
         lately=night.lately,
     )

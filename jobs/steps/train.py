@@ -9,6 +9,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -20,6 +21,7 @@ from jobs.versions.workplace import only_maker, whole_version
 from jobs.warehouse.dataset import Dataset, read_dataset
 from jobs.warehouse.delta import Warehouse
 from jobs.warehouse.footprint import needs_of_training, refuse_too_large, size_of
+from jobs.warehouse.kinds import with_had_from
 from models.errors import InputError
 from models.network.processes import run_in_processes
 from models.serving.bundle import Bundle, open_bundle
@@ -34,6 +36,8 @@ def run(context: Context) -> dict[str, Any]:
         dataset = read_dataset(context.warehouse)
         record.inputs |= dataset.versions
         record.rows["interactions"] = len(dataset.interactions)
+        settings = with_had_from(settings, context.warehouse, dataset.versions)
+        context = replace(context, settings=settings)
         version = version_name(settings, dataset)
         record.model_version = version
         folder = registry.folder_of(version)

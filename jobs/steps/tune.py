@@ -28,6 +28,7 @@ from jobs.versions.code import code_hash
 from jobs.versions.trained import language_model_hashes, training_settings, training_task
 from jobs.warehouse.dataset import Dataset, read_dataset
 from jobs.warehouse.delta import Warehouse
+from jobs.warehouse.kinds import with_had_from
 from models.data.attributes import AttributeColumns
 from models.errors import InputError
 from models.network.loading import layers_of
@@ -52,6 +53,7 @@ def run(context: Context) -> dict[str, Any]:
     with context.recorded("tune") as record:
         dataset = read_dataset(warehouse)
         record.inputs |= dataset.versions
+        settings = with_had_from(settings, warehouse, dataset.versions)
         columns = AttributeColumns.fit(dataset.catalogue.attributes)
         task = training_task(settings, dataset, columns)
         depth = len(layers_of(start_encoder(settings.encoder, settings.max_tokens).model))
@@ -109,7 +111,9 @@ def _search(
             LOGGER.info("the %g minutes of `tune_minutes` are used up", settings.tune_minutes)
             begin_again(study, trial, configured(settings))
         except Exception as error:
-            if not isinstance(error, InputError | MemoryError) and not _out_of_memory(error):
+            if not isinstance(error, InputError | MemoryError) and not should_reduce_batch_size(
+                error
+            ):
                 raise
             LOGGER.warning("trial %d of %d failed: %s", count + 1, settings.trials, error)
             trial.set_user_attr(ERROR, str(error))
@@ -128,10 +132,6 @@ def _ndcg(settings: Settings, task: TrainingTask, watch: TrialWatch, scratch: Pa
         return finetune(encoder, task, options, scratch, beside=[watch]).metrics["ndcg@10"]
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
-
-
-def _out_of_memory(error: Exception) -> bool:
-    return bool(should_reduce_batch_size(error))
 
 
 def _refuse_nothing(study: optuna.Study, file: Path, settings: Settings) -> None:

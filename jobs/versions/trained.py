@@ -133,7 +133,7 @@ def _manifest(
 def training_task(settings: Settings, dataset: Dataset, columns: AttributeColumns) -> TrainingTask:
     """Return the data of a fine-tune, with the share of the labels that is used."""
     split = make_split(
-        settings.split, dataset.interactions, settings.positive_threshold, settings.repeat_days
+        settings.split, dataset.interactions, settings.positive_threshold, settings.repeat_policy
     )
     return TrainingTask(
         item_texts=item_texts(dataset.catalogue),

@@ -109,6 +109,11 @@ class Warehouse:
         """Return the newest version of the table `name`; InputError when it is absent."""
         return self._open(name, None).version()
 
+    def properties(self, name: str, version: int | None = None) -> dict[str, str]:
+        """Return the Delta properties of the table `name`; InputError when it is absent."""
+        found = self._open(name, version).metadata().configuration
+        return {key: str(value) for key, value in found.items()}
+
     def table_id(self, name: str) -> str:
         """Return the id of the table `name`, which one that is made anew doesn't get again."""
         return str(self._open(name, None).metadata().id)

@@ -10,6 +10,7 @@ Trade-off: interactions of one second fall on the same side of a cut, so the sha
 import numpy as np
 
 from models.data.interactions import Interactions
+from models.data.repeats import NO_REPEATS, Repeats
 from models.data.splits import Trial
 
 
@@ -18,12 +19,12 @@ def night(
     threshold: float,
     cut: float,
     end: float,
-    repeat_days: float | None = None,
+    repeats: Repeats = NO_REPEATS,
 ) -> Trial:
     """Return the question of the night at `cut`, about what was liked until `end`.
 
     Both are shares of the positives (values at or above `threshold`) in order of time, with
-    0 <= `cut` < `end` <= 1; there has to be a positive. `repeat_days` is the policy of repeats.
+    0 <= `cut` < `end` <= 1; there has to be a positive. `repeats` says what is kept off.
     """
     times = np.sort(interactions.time[interactions.value >= threshold])
     clock = float(times[int(cut * len(times))])
@@ -45,5 +46,5 @@ def night(
         candidates=np.arange(interactions.n_items),
         clock=clock,
         threshold=threshold,
-        repeat_days=repeat_days,
+        repeats=repeats,
     )

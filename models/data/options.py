@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Literal
 
+from models.data.repeats import Repeats
 from models.options import Options, option
 
 
@@ -19,11 +20,23 @@ class RepeatOptions(Options):
         ge=1, le=3650,
     )  # fmt: skip
 
+    had_from: float = option(
+        0.0,
+        "Value from which an interaction counts as having had the item, as a negative one does; "
+        "0: the largest that `ingest` made of kinds of events, without kinds any.",
+        ge=0, allow_inf_nan=False,
+    )  # fmt: skip
+
     @property
-    def repeat_days(self) -> float | None:
-        """The policy in days, as `models.data.repeats` takes it."""
+    def repeat_policy(self) -> Repeats:
+        """The policy that the options say, once what the data say stands in `had_from`."""
         days = {"never": None, "after_days": float(self.repeat_after_days), "always": 0.0}
-        return days[self.repeats]
+        return Repeats(days[self.repeats], self.had_from)
+
+    @property
+    def repeats_told(self) -> str:
+        """The options as a message says them."""
+        return ", ".join(f"`{name}` {getattr(self, name)}" for name in RepeatOptions.model_fields)
 
     @classmethod
     def trained_with(cls, settings: Mapping[str, object]) -> "RepeatOptions":

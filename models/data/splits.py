@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 
 from models.data.arrays import Rows
 from models.data.interactions import Interactions
+from models.data.repeats import NO_REPEATS, Repeats
 from models.errors import InputError
 
 LEAST_POSITIVES = 5
@@ -46,7 +47,7 @@ class Trial:
     `candidates` are the item rows that are ranked; `labelled_train`, `labelled_given` and
     `labelled` are the interactions of the same parts, positive (value at or above `threshold`) or
     not, for interest prediction, and what is in `labelled_given` is not ranked unless it may be
-    repeated (`repeat_days`, see `models.data.repeats`); `clock` is the time of asking in seconds,
+    repeated (`repeats`); `clock` is the time of asking in seconds,
     None where each user is asked after the last given interaction.
     """
 
@@ -59,7 +60,7 @@ class Trial:
     candidates: Rows
     clock: float | None
     threshold: float
-    repeat_days: float | None = None
+    repeats: Repeats = NO_REPEATS
 
 
 @dataclass(frozen=True)
@@ -105,9 +106,9 @@ def make_split(
     name: str,
     interactions: Interactions,
     positive_threshold: float,
-    repeat_days: float | None = None,
+    repeats: Repeats = NO_REPEATS,
 ) -> Split:
-    """Divide `interactions` as the split `name` of SPLITS says; its questions follow `repeat_days`.
+    """Divide `interactions` as the split `name` of SPLITS says; its questions follow `repeats`.
 
     Raises InputError where the name is unknown or the data leave the test part empty.
     """
@@ -123,8 +124,8 @@ def make_split(
     split = _assemble(name, interactions, positive_threshold, labels)
     return replace(
         split,
-        tuning=replace(split.tuning, repeat_days=repeat_days),
-        final=replace(split.final, repeat_days=repeat_days),
+        tuning=replace(split.tuning, repeats=repeats),
+        final=replace(split.final, repeats=repeats),
     )
 
 

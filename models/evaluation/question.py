@@ -1,8 +1,8 @@
 """Asks models the question of a trial, and keeps the answers side by side.
 
 - `Question` holds what all models are asked: the users with something to find, their histories
-  and profiles, what is true and what may be ranked. The mask is a night's: an item with which a
-  user has any interaction, of whatever value, is not ranked, unless it may be repeated by then.
+  and profiles, what is true and what may be ranked. The mask is a night's: an item that
+  the user has had is not ranked, unless it may be repeated by then (`models.data.repeats`).
 - Of many users a sample is asked, drawn by a fixed seed: so many that their scores of all items
   take minutes. Every metric is then that of a sample, and so are the intervals around it.
 - `judge` scores the users in blocks and keeps lists, hits and the scores of labelled pairs, each
@@ -23,7 +23,6 @@ from scipy import sparse
 from models.data.arrays import Factors, Mask, Numbers, Rows, Scores
 from models.data.interactions import History, Interactions, histories
 from models.data.matrices import drawn, user_item_matrix
-from models.data.repeats import not_to_repeat
 from models.data.splits import Trial
 from models.evaluation.metrics import (
     Hits,
@@ -136,7 +135,7 @@ def of_likes(score: Scorer, threshold: float) -> Scorer:
 
 def seen_and_found(trial: Trial) -> tuple[sparse.csr_array, sparse.csr_array]:
     """Return what each user may not get again [u, n], and what they liked of the rest."""
-    had = not_to_repeat(trial.labelled_given, trial.clock, trial.repeat_days)
+    had = trial.repeats.not_to_repeat(trial.labelled_given, trial.clock)
     seen, liked = user_item_matrix(had), user_item_matrix(trial.truth)
     found = sparse.csr_array(liked - liked * seen)
     found.eliminate_zeros()

@@ -68,7 +68,7 @@ def withheld_trial(trial: Trial, withheld: Mask) -> Trial:
         candidates=np.flatnonzero(withheld),
         clock=None,
         threshold=threshold,
-        repeat_days=trial.repeat_days,
+        repeats=trial.repeats,
     )
 
 

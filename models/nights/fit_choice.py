@@ -131,7 +131,7 @@ def _part_of(users: int) -> Rows:
 def choose_on_past(recipe: Recipe, trial: Trial, profiles: Sequence[str]) -> Algorithms:
     """Choose on what was known before the `trial` alone: on the split `warm` of that past."""
     try:
-        split = make_split("warm", trial.labelled_train, trial.threshold, trial.repeat_days)
+        split = make_split("warm", trial.labelled_train, trial.threshold, trial.repeats)
     except InputError:  # nobody has enough positives yet
         return Algorithms()
     return choose_fit(recipe, split.tuning, profiles, Algorithms()).algorithms

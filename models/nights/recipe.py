@@ -19,6 +19,7 @@ from scipy import sparse
 from models.data.arrays import Factors, Rows
 from models.data.interactions import Interactions
 from models.data.matrices import idle_days, pad_histories
+from models.data.repeats import NO_REPEATS, Repeats
 from models.data.splits import Trial
 from models.evaluation.question import Question
 from models.factors.popularity import POPULARITY_SIZE
@@ -52,7 +53,7 @@ class Recipe:
         labelled: Interactions,
         threshold: float,
         default: Algorithms,
-        repeat_days: float | None = None,
+        repeats: Repeats = NO_REPEATS,
     ) -> NightChoice:
         """Choose the night's weights on the last nights of the `labelled` interactions."""
         return choose_night_weights(
@@ -63,7 +64,7 @@ class Recipe:
             self.factors,
             self.length,
             default,
-            repeat_days,
+            repeats,
         )
 
     @torch.no_grad()

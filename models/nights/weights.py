@@ -24,6 +24,7 @@ from scipy import sparse
 from models.data.arrays import Factors, Mask, Numbers, Rows
 from models.data.interactions import SECONDS_IN_A_DAY, Interactions
 from models.data.nights import night
+from models.data.repeats import NO_REPEATS, Repeats
 from models.data.splits import Trial
 from models.evaluation.bootstrap import bootstrap_interval
 from models.evaluation.question import seen_and_found
@@ -86,19 +87,18 @@ def choose_night_weights(
     factors: int,
     length: int,
     default: Algorithms,
-    repeat_days: float | None = None,
+    repeats: Repeats = NO_REPEATS,
 ) -> NightChoice:
     """Choose on the last nights of the `labelled` interactions of a training part.
 
     `content` [n, c] are the items' text and attribute features, `profiles` [u, w] the users'
     profile vectors, `factors` the dimensions of all blocks together, `length` the newest
-    interactions of a user that count, `repeat_days` the policy of repeats. The `default` stands
+    interactions of a user that count, `repeats` what is kept off. The `default` stands
     where nothing is better.
     """
     ends = (*CUTS[1:], 1.0)
     trials = [
-        night(labelled, threshold, cut, end, repeat_days)
-        for cut, end in zip(CUTS, ends, strict=True)
+        night(labelled, threshold, cut, end, repeats) for cut, end in zip(CUTS, ends, strict=True)
     ]
     back = len(np.unique(np.concatenate([_came_back(trial) for trial in trials])))
     if back < LEAST_USERS:

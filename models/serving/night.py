@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from models.data.arrays import Factors, Rows
 from models.data.interactions import SECONDS_IN_A_DAY, Catalogue, History
-from models.data.repeats import kept_off
+from models.data.repeats import NO_REPEATS, Repeats
 from models.errors import InputError
 from models.serving.bundle import RANKER, Bundle
 from models.serving.entrants import Entrants
@@ -46,7 +46,7 @@ class NightPlan:
     """What a worker needs to know; the same plan finds the same open sessions.
 
     `clock` is the time of asking in seconds, None for right after each user's last visit;
-    `repeat_days` says when an item may be listed again (`models.data.repeats`), `lately` when what
+    `repeats` says what keeps an item off a list, `lately` when what
     is popular of late was so (`lately_until`).
     """
 
@@ -59,7 +59,7 @@ class NightPlan:
     clock: float | None
     threads: int
     device: str
-    repeat_days: float | None = None
+    repeats: Repeats = NO_REPEATS
     lately: str = "lately"
 
 
@@ -162,7 +162,7 @@ def top_lists(plan: NightPlan, users: Users) -> Lists:
     encoder, ranker, entrants = _opened(plan)
     factors = encoder.encode(users.histories, users.profiles)
     longest("user_factors", factors, users.ids)
-    seen = [_kept_off(history, plan) for history in users.histories]
+    seen = [kept_off(history, plan) for history in users.histories]
     again = np.flatnonzero(entrants.may_enter(factors, seen, users.floors))
     before = ranker.examined
     scores, rows = ranker.top_k(factors[again], [seen[user] for user in again], plan.k)
@@ -185,12 +185,12 @@ def top_lists(plan: NightPlan, users: Users) -> Lists:
     )
 
 
-def _kept_off(history: History, plan: NightPlan) -> Rows:
+def kept_off(history: History, plan: NightPlan) -> Rows:
     """Return the items that the user has had and may not get again."""
-    if plan.repeat_days is None or not len(history.item):
+    if plan.repeats == NO_REPEATS or not len(history.item):
         return history.item
     asked = float(history.time.max()) if plan.clock is None else plan.clock
-    return history.item[kept_off(history.time, asked, plan.repeat_days)]
+    return history.item[plan.repeats.kept_off(history.value, history.time, asked)]
 
 
 @lru_cache(maxsize=1)

@@ -86,8 +86,8 @@ def finetune(
     length = options.examples.history_length
     recipe = recipe_of(task, pretrained, options.start.factors, length)
     fit = choose_fit(recipe, task.split.tuning, task.profiles, Algorithms())
-    known, days = task.split.final.labelled_train, task.split.final.repeat_days
-    choice = recipe.weights(known, task.threshold, fit.algorithms, days)
+    known, repeats = task.split.final.labelled_train, task.split.final.repeats
+    choice = recipe.weights(known, task.threshold, fit.algorithms, repeats)
     model = model_under_losses(bank, task, options, choice.algorithms)
     begin_at_ridge(model, task)
     trainer = _trained(model, task, options, folder, beside)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from jobs.settings.model import Settings
 from models.data.interactions import Interactions
 from models.data.options import RepeatOptions
-from models.data.repeats import kept_off, not_to_repeat
+from models.data.repeats import Repeats
 
 DAY = 86400.0
 
@@ -34,14 +34,27 @@ def visits(*days: float) -> Interactions:
 def test_what_is_kept_off(clock: float | None, days: float | None, expected: list[int]) -> None:
     had = visits(2.0, 7.0, 8.0, 9.5 if clock else 9.0)
     asked = None if clock is None else clock * DAY
-    assert not_to_repeat(had, asked, days).item.tolist() == expected
+    assert Repeats(days).not_to_repeat(had, asked).item.tolist() == expected
+
+
+def test_what_an_item_is_had_by() -> None:
+    """Items 0 to 4: viewed, put into the cart, bought, returned, taken out of the cart."""
+    value, rows = np.array([1.0, 3.0, 5.0, -5.0, 0.0]), np.arange(5)
+    events = Interactions(0 * rows, rows, value, rows * DAY, 1, 5)
+    assert Repeats(had_from=5.0).not_to_repeat(events, None).item.tolist() == [2, 3]
+    assert Repeats(had_from=3.0).not_to_repeat(events, None).item.tolist() == [1, 2, 3]
+    assert Repeats().not_to_repeat(events, None).item.tolist() == [0, 1, 2, 3, 4]
+    # on day 4, the day of the last visit, which had nothing, it is two days since item 2
+    assert Repeats(1.5, 5.0).not_to_repeat(events, None).item.tolist() == [3]
+    assert not len(Repeats(0.0, 5.0).not_to_repeat(events, None))
 
 
 @given(st.lists(st.floats(0, 1e9), max_size=20), st.floats(0, 1e9), st.floats(0.001, 4000))
 def test_a_longer_wait_keeps_more_off(times: list[float], asked: float, days: float) -> None:
     time = np.array(times)
     always, some, more, never = (
-        kept_off(time, asked, wait) for wait in (0.0, days, days + 1, None)
+        Repeats(wait).kept_off(np.ones(len(time)), time, asked)
+        for wait in (0.0, days, days + 1, None)
     )
     assert not always.any()
     assert never.all()
@@ -49,8 +62,9 @@ def test_a_longer_wait_keeps_more_off(times: list[float], asked: float, days: fl
 
 
 def test_the_setting_says_the_policy() -> None:
-    assert Settings().repeat_days is None
-    assert Settings(repeats="always").repeat_days == 0
-    assert Settings(repeats="after_days", repeat_after_days=7).repeat_days == 7
-    assert RepeatOptions.trained_with({"seed": 1}).repeat_days is None
-    assert RepeatOptions.trained_with({"seed": 1, "repeats": "always"}).repeat_days == 0
+    assert Settings().repeat_policy == Repeats()
+    assert Settings(repeats="always").repeat_policy == Repeats(0.0)
+    assert Settings(repeats="after_days", repeat_after_days=7).repeat_policy == Repeats(7.0)
+    assert Settings(had_from=5.0).repeat_policy == Repeats(None, 5.0)
+    assert RepeatOptions.trained_with({"seed": 1}).repeat_policy == Repeats()
+    assert RepeatOptions.trained_with({"seed": 1, "repeats": "always"}).repeat_policy.days == 0

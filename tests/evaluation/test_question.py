@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from models.baselines.choice import baselines
 from models.baselines.popularity import popularity, random_order
 from models.data.interactions import History, Interactions
+from models.data.repeats import Repeats
 from models.data.splits import SPLITS, Split, Trial, make_split
 from models.evaluation.contender import Contender
 from models.evaluation.question import ask, choose, headline, judge
@@ -152,11 +153,11 @@ def test_an_item_that_may_be_repeated_is_ranked_and_true() -> None:
     item = np.array([0, 1, 2, 3, 0])
     data = Interactions(np.zeros(5, dtype=np.int64), item, np.ones(5), np.arange(5.0), 1, 5)
     assert len(ask(make_split("warm", data, 1.0).final, [""]).users) == 0
-    question = ask(make_split("warm", data, 1.0, 0.0).final, [""])
+    question = ask(make_split("warm", data, 1.0, Repeats(0.0)).final, [""])
     assert question.truth.toarray().tolist() == [[1, 0, 0, 0, 0]]
     ranked = judge(question, scorer_of(np.arange(5.0)[None], question.users)).hits
     assert ranked.rows[0, :5].tolist() == [4, 3, 2, 1, 0]
-    soon = ask(make_split("warm", data, 1.0, 2 / 86400).final, [""])  # two seconds later
+    soon = ask(make_split("warm", data, 1.0, Repeats(2 / 86400)).final, [""])  # two seconds later
     assert soon.seen.toarray().tolist() == [[0, 0, 1, 1, 0]]
 
 

@@ -121,7 +121,7 @@ def changed(place: int, *row: object) -> Callable[[], list[Row]]:
 @pytest.mark.parametrize(
     ("rows", "expected"),
     [
-        (changed(0, "ada", 1, "a", 0.5), "1 items that the user has seen (user 'ada, item a')"),
+        (changed(0, "ada", 1, "a", 0.5), "1 items that the user has had (user 'ada, item a')"),
         (changed(0, "ada", 1, "c", 0.5), "1 items that aren't available (user 'ada, item c')"),
         (changed(0, "ada", 1, "z", 0.5), "1 items that aren't available (user 'ada, item z')"),
         (changed(0, "ada", 2, "b", 0.5), "1 users with a hole or a repeat in their ranks"),
@@ -198,6 +198,10 @@ def test_the_audit_knows_nothing_after_the_night(settings: Settings) -> None:
         ({"repeat_days": 4.0}, False),
         ({"repeat_days": 3.0, "asked": "last_visit"}, False),
         ({"repeat_days": 0.0, "asked": "last_visit"}, True),
+        ({"had_from": 5.0}, False),  # what ada had has the value 5
+        ({"had_from": 5.5}, True),
+        ({"had_from": 5.0, "repeat_days": 3.0}, True),
+        ({"had_from": 5.5, "repeat_days": 4.0, "asked": "last_visit"}, True),
     ],
 )
 def test_the_audit_follows_the_policy_of_repeats(
@@ -206,7 +210,7 @@ def test_the_audit_follows_the_policy_of_repeats(
     repeated = [("ada", 1, "b", 0.5), ("ada", 2, "a", 0.25), *RIGHT[1:]]
     right, wrong = (repeated, RIGHT) if lists_a else (RIGHT, repeated)
     stage(Warehouse(settings.warehouse), wrong, **policy)
-    with pytest.raises(InputError, match=r"has seen|users with fewer or more rows than due"):
+    with pytest.raises(InputError, match=r"has had|users with fewer or more rows than due"):
         publish.run(Context.of(settings), str(NIGHT))
     stage(Warehouse(settings.warehouse), right, **policy)
     assert publish.run(Context.of(settings), str(NIGHT))["rows"] == len(right)

@@ -14,6 +14,7 @@ from jobs.sources.columns import told_columns
 from jobs.sources.made_fields import Made, fingerprint
 from jobs.steps import ingest
 from jobs.warehouse.delta import Warehouse
+from jobs.warehouse.kinds import largest_kind
 from jobs.warehouse.tables import INTERACTIONS, ITEMS, REJECTED_ROWS
 from models.errors import InputError
 
@@ -91,6 +92,11 @@ def test_kinds_that_are_known_have_weights(
     result = ingest.run(Context.of(settings), str(tmp_path / "shop"), told)
     values = [row["value"] for row in sorted(rows(warehouse, INTERACTIONS), key=lambda r: r["ts"])]
     assert values == [1.0, 5.0, -5.0, 1.0]
+    assert largest_kind(warehouse) == 5.0
+    version = result["tables"][INTERACTIONS]["version"]
+    assert version == warehouse.version(INTERACTIONS)
+    ingest.run(Context.of(settings), str(tmp_path / "shop"), told)
+    assert warehouse.version(INTERACTIONS) == version
     assert [(row["title"], row["text"]) for row in rows(warehouse, ITEMS)] == [
         ("Oak 2", "A mug by Oak."), ("Elm", "A tray by Elm."),
     ]  # fmt: skip
@@ -122,6 +128,7 @@ def test_a_kind_without_a_weight_is_rejected_where_weights_were_told(
     constant = ("value={constant = 5}",)
     again = ingest.run(Context.of(settings), str(tmp_path / "shop"), constant)
     assert (again["rejected"], again["tables"][INTERACTIONS]["total"]) == (0, 4)
+    assert largest_kind(warehouse) == 2.0  # a constant is no kind
     assert {row["value"] for row in rows(warehouse, INTERACTIONS)} == {5.0}
     wrong = ('value={column = "evnt_type", kinds = {view = 1}}',)
     with pytest.raises(InputError, match=r"`evnt_type`, told to be `value`, .* `event_type`\?"):

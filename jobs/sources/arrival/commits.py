@@ -19,6 +19,7 @@ from jobs.sources.arrival.completion import completed
 from jobs.sources.columns import RawTable
 from jobs.sources.validation import CheckedTable, check, reject_unknown_items
 from jobs.warehouse.delta import Warehouse
+from jobs.warehouse.kinds import remember_largest
 from jobs.warehouse.merge import Merged, merge
 from jobs.warehouse.tables import INTERACTIONS, ITEMS, REJECTED_ROWS, TRIPLES, USERS
 
@@ -56,10 +57,18 @@ def merged_tables(
     tables: list[CheckedTable],
     ingest_id: str,
     mode: str,
+    of_kinds: bool = False,
 ) -> dict[str, Merged]:
-    """Commit the tables one after another, the rejected rows last."""
+    """Commit the tables one after another, the rejected rows last.
+
+    `of_kinds` says whether the interactions' values are numbers of kinds of events.
+    """
     merged = {}
     for table in tables:
+        if table.name == INTERACTIONS and of_kinds:
+            # of the kinds that occur: where there are clicks alone, a click is all there is
+            [[largest]] = table.good.agg(fn.max("value")).collect()
+            remember_largest(warehouse, largest or 0.0)
         present = table.frame if mode == SNAPSHOT else None
         gone = table.gone if table.deletes else None
         merged[table.name] = merge(spark, warehouse, table.name, table.good, gone, present)
