@@ -10,7 +10,8 @@ DOC = """
 ### maintain
 
 `maintain`: nights older than the newest `keep_nights` published ones go, small files are joined,
-and files are deleted that no version of a table of the last `keep_days` has.
+and files are deleted that no version of a table of the last `keep_days` has. Old bad rows, runs and
+model versions go as `keep_ingests`, `keep_runs` and `keep_versions` say.
 
 - **The visible night stays**, however old it is. Back to a night that went: no way.
 - **It waits its turn** in the pool `delta_writer`, between two nights; readers see no difference.

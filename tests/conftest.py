@@ -162,22 +162,6 @@ def _copy_rows(source: Path, target: Path, wanted: Callable[[list[str]], bool]) 
 @pytest.fixture(scope="session")
 def tiny_encoder(tmp_path_factory: pytest.TempPathFactory) -> str:
     """The folder of a BERT with MiniLM's vocabulary, two small layers and no dropout."""
-    from transformers import BertConfig, BertModel, set_seed
+    from small_encoder import write_small_encoder
 
-    from models.network.loading import load_language_model
-
-    model, tokenizer, _ = load_language_model("all-MiniLM-L6-v2")
-    set_seed(0)
-    config = BertConfig(
-        vocab_size=model.config.vocab_size,
-        hidden_size=32,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        intermediate_size=64,
-        hidden_dropout_prob=0.0,
-        attention_probs_dropout_prob=0.0,
-    )
-    folder = tmp_path_factory.mktemp("tiny") / "encoder"
-    BertModel(config).save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    return str(folder)
+    return str(write_small_encoder(tmp_path_factory.mktemp("tiny") / "encoder"))

@@ -1,6 +1,7 @@
 """What the tables say of each other: lineage, published nights, and items that interactions name.
 
-- `runs` numbers its rows by their commits, so a hole in the numbers is a row that was lost.
+- `runs` numbers its rows by their commits, so a hole in the numbers is a row that was lost, but
+  where `maintain` has removed old ones.
 - Its rows name versions of the tables; where a table is older than one of them, its newest log
   entries are lost.
 
@@ -11,20 +12,22 @@ Trade-off: what is lost from `runs` and from a table at once leaves no trace her
 from collections.abc import Collection, Iterator
 
 import duckdb
+from deltalake import DeltaTable
 
 from jobs.health.finding import Finding
 from jobs.warehouse.delta import Warehouse
 from jobs.warehouse.lineage import SUCCEEDED
 from jobs.warehouse.pointer import published_nights
 from jobs.warehouse.queries import open_tables
+from jobs.warehouse.retention import complete_from
 from jobs.warehouse.tables import INTERACTIONS, ITEMS, RECOMMENDATIONS, RUNS
 
 _VERSIONS = f"""
 SELECT input.key, max(input.value) FROM (SELECT unnest(map_entries(inputs)) AS input FROM {RUNS})
 GROUP BY ALL"""
-_NUMBERS = (
-    f"SELECT min(sequence), max(sequence), count(DISTINCT sequence), count(sequence) FROM {RUNS}"
-)
+_NUMBERS = f"""
+SELECT min(sequence), max(sequence), count(DISTINCT sequence), count(sequence) FROM {RUNS}
+WHERE sequence >= $1"""
 _UNKNOWN = f"""
 SELECT count(*), min(item_id) FROM {INTERACTIONS}
 WHERE item_id NOT IN (SELECT item_id FROM {ITEMS})"""
@@ -63,7 +66,8 @@ def _unknown_items(tables: duckdb.DuckDBPyConnection) -> Iterator[Finding]:
 def _lineage(
     warehouse: Warehouse, tables: duckdb.DuckDBPyConnection, sound: Collection[str]
 ) -> Iterator[Finding]:
-    first, last, distinct, count = tables.sql(_NUMBERS).fetchall()[0]
+    start = complete_from(DeltaTable(warehouse.path(RUNS)))
+    first, last, distinct, count = tables.execute(_NUMBERS, [start]).fetchall()[0]
     if count and (last - first + 1 != distinct or distinct != count):
         problem = f"its rows are numbered {first} to {last}, but there are {distinct} numbers"
         yield Finding(f"table `{RUNS}`", f"{problem} on {count} rows", "restore it from a backup")

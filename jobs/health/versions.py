@@ -12,11 +12,11 @@ from pathlib import Path
 from jobs.context import Context
 from jobs.health.finding import Finding
 from jobs.versions.registry import CANDIDATE, CHAMPION
-from jobs.versions.workplace import DAMAGED, PARTIAL, only_maker
+from jobs.versions.workplace import CHECKPOINTS, DAMAGED, PARTIAL, only_maker
 from models.errors import InputError
 from models.serving.bundle import MANIFEST, open_bundle
 
-_ODD_ENDS = (PARTIAL, DAMAGED, ".checkpoints", ".trial")
+_ODD_ENDS = (PARTIAL, DAMAGED, CHECKPOINTS, ".trial")
 
 
 def version_findings(context: Context) -> Iterator[Finding]:

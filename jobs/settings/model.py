@@ -242,6 +242,18 @@ class Settings(  # the fields of the last class come first, those of `Settings` 
         30, "Days that older versions of tables are kept.", "maintain", ge=7, le=3650
     )
 
+    keep_versions: int = setting(
+        5, "Newest model versions that are kept, beside those of aliases and kept nights.",
+        "maintain", ge=1, le=10_000,
+    )  # fmt: skip
+    keep_ingests: int = setting(
+        30, "Newest ingests whose rejected rows are kept.", "maintain", ge=1, le=100_000
+    )
+    keep_runs: int = setting(
+        10_000, "Newest rows of `runs` that are kept, beside those that tell the visible night.",
+        "maintain", ge=100, le=10**9,
+    )  # fmt: skip
+
     @classmethod
     def names_for(cls, step: str) -> list[str]:
         """Return the names of the settings whose flags the command `step` takes."""

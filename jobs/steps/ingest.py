@@ -61,7 +61,7 @@ def run(
         found = open_source(source, warehouse, Path(settings.reports), columns)
         warehouse.ensure_writable()
         spark = open_session(settings, "ingest")
-        ingest_id = found.fingerprint()
+        ingest_id = lineage.message = found.fingerprint()
         raw = found.read(spark)
         tables = checked_tables(spark, warehouse, raw, ingest_id, mode)
         rejected = count_rejected(tables, settings.max_rejected_share)

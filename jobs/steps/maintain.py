@@ -1,12 +1,12 @@
-"""Keep the tables small: old nights go, small files are joined, what nobody reads is deleted.
+"""Keep the warehouse small: what is old goes, small files are joined, what nobody reads is deleted.
 
-- Of the published nights that no rollback has left, the newest `keep_nights` stay. Whatever is
-  older than these goes from `recommendations` and from what was staged. Nights are counted, dates
-  are not compared with each other: one night far in the future takes one place, no more.
+- Old nights, bad rows of old ingests and old runs go as `jobs.warehouse.retention` says: counted,
+  so that no clock and no date in the future removes what is needed.
 - The small files of every table are joined; files that no version of the last `keep_days` has are
   deleted: those of older versions, and what killed attempts of tasks have left.
 - Vectors of texts by versions that are neither champion nor candidate are deleted; they are a
   cache, and computed anew where such a version scores again.
+- Model versions that no alias and no night names go (`jobs.versions.retention`), last of all.
 - Each table by itself, under its lock. After a kill the next run goes on where this one was.
 
 Trade-off: a night that went can't be rolled back to, and a version of a table that is older than
@@ -21,11 +21,20 @@ from typing import Any
 from deltalake import DeltaTable
 
 from jobs.context import Context
+from jobs.nights.staged import staged_nights
 from jobs.settings.model import Settings
 from jobs.versions.registry import CANDIDATE, CHAMPION
+from jobs.versions.retention import remove_leftovers, remove_versions
 from jobs.warehouse.delta import Warehouse, naming
 from jobs.warehouse.pointer import published_nights
-from jobs.warehouse.tables import RECOMMENDATIONS, RECOMMENDATIONS_STAGED, TEXT_VECTORS
+from jobs.warehouse.retention import remove_nights, remove_rejected_rows, remove_runs
+from jobs.warehouse.tables import (
+    RECOMMENDATIONS,
+    RECOMMENDATIONS_STAGED,
+    REJECTED_ROWS,
+    RUNS,
+    TEXT_VECTORS,
+)
 
 # what Delta itself goes by when it, or somebody's own VACUUM, cleans the table
 RETENTION = ("delta.logRetentionDuration", "delta.deletedFileRetentionDuration")
@@ -36,6 +45,7 @@ class Maintained:
     """What was done to a table: what was removed, files joined into how many, files deleted."""
 
     nights: int
+    rows: int
     versions: int
     joined: int
     into: int
@@ -43,7 +53,7 @@ class Maintained:
 
 
 def run(context: Context) -> dict[str, Any]:
-    """Maintain every table of the warehouse.
+    """Maintain every table of the warehouse, and its model versions.
 
     Raises InputError where there is none.
     """
@@ -54,16 +64,35 @@ def run(context: Context) -> dict[str, Any]:
         record.inputs = {name: warehouse.version(name) for name in names}
         old = _old_versions(context)
         done = {name: _maintain(warehouse, name, context.settings, old) for name in names}
+        removed = _remove_versions(context)
+        leftovers = remove_leftovers(warehouse, context.settings.keep_days)
     lines = [
-        f"{name:<22} {one.nights:>4} nights removed {one.joined:>7} files joined into {one.into}"
-        f" {one.deleted:>7} deleted"
+        f"{name:<22} {one.nights:>4} nights {one.rows:>7} rows removed"
+        f" {one.joined:>7} files joined into {one.into} {one.deleted:>7} deleted"
         for name, one in done.items()
     ]
+    lines.append(f"models: {len(removed)} versions and {leftovers} leftovers removed")
     return {
         "text": "\n".join(lines),
         "seconds": round(time.monotonic() - start, 2),
         "tables": {name: asdict(one) for name, one in done.items()},
+        "model_versions": removed,
+        "leftovers": leftovers,
     }
+
+
+def _remove_versions(context: Context) -> list[str]:
+    warehouse = context.warehouse
+
+    def of_nights() -> set[str]:
+        there, found = warehouse.nights(RECOMMENDATIONS), published_nights(warehouse).published
+        made = {one.model_version for night, one in found.items() if night in there}
+        return {one for one in made if one} | {n.model_version for n in staged_nights(warehouse)}
+
+    with warehouse.lock(RECOMMENDATIONS_STAGED):  # which a running score holds, with its champion
+        return remove_versions(
+            warehouse, context.registry, context.settings.keep_versions, of_nights
+        )
 
 
 def _old_versions(context: Context) -> list[str]:
@@ -80,40 +109,28 @@ def _old_versions(context: Context) -> list[str]:
 def _maintain(
     warehouse: Warehouse, name: str, settings: Settings, old_versions: list[str]
 ) -> Maintained:
-    keep_days = settings.keep_days
     with warehouse.lock(name), naming(name):
         table = DeltaTable(warehouse.path(name))
-        _set_retention(table, keep_days)
-        nights = 0
+        _set_retention(table, settings.keep_days)
+        nights = rows = 0
         if name in (RECOMMENDATIONS, RECOMMENDATIONS_STAGED):
-            nights = _remove_nights(warehouse, table, name, settings.keep_nights)
+            nights = remove_nights(warehouse, table, name, settings.keep_nights)
+        elif name == REJECTED_ROWS:
+            rows = remove_rejected_rows(warehouse, settings.keep_ingests)
+        elif name == RUNS:
+            rows = remove_runs(warehouse, table, settings.keep_runs)
+        table.update_incremental()
         versions = old_versions if name == TEXT_VECTORS else []
         for version in versions:
             table.delete(f"model_version = '{version}'")
         joined = table.optimize.compact()
         # full: also what no commit ever named
-        deleted = table.vacuum(keep_days * 24, dry_run=False, full=True)
+        deleted = table.vacuum(settings.keep_days * 24, dry_run=False, full=True)
     files = joined["numFilesRemoved"], joined["numFilesAdded"], len(deleted)
-    return Maintained(nights, len(versions), *files)
+    return Maintained(nights, rows, len(versions), *files)
 
 
 def _set_retention(table: DeltaTable, keep_days: int) -> None:
     wanted = dict.fromkeys(RETENTION, f"interval {keep_days} days")
     if not wanted.items() <= table.metadata().configuration.items():
         table.alter.set_table_properties(wanted)
-
-
-def _remove_nights(warehouse: Warehouse, table: DeltaTable, name: str, keep_nights: int) -> int:
-    """Remove the nights before the newest `keep_nights`, in one commit; return how many they were.
-
-    The visible night is the newest of those that count, so that it always stays.
-    """
-    shown = published_nights(warehouse).shown & warehouse.nights(RECOMMENDATIONS)
-    kept = sorted(shown, reverse=True)[:keep_nights]
-    if len(kept) < keep_nights:
-        return 0
-    old = sorted(night for night in warehouse.nights(name) if night < kept[-1])
-    if old:
-        dates = ", ".join(f"'{night}'" for night in old)
-        table.delete(f"run_date IN ({dates})")
-    return len(old)

@@ -17,7 +17,7 @@ from typing import Any
 from jobs.context import Context
 from jobs.settings.model import Settings
 from jobs.versions.trained import training_settings, version_name, write_version
-from jobs.versions.workplace import only_maker, whole_version
+from jobs.versions.workplace import CHECKPOINTS, curves_of, only_maker, whole_version
 from jobs.warehouse.dataset import Dataset, read_dataset
 from jobs.warehouse.delta import Warehouse
 from jobs.warehouse.footprint import needs_of_training, refuse_too_large, size_of
@@ -71,14 +71,14 @@ def _train(context: Context, dataset: Dataset, version: str, folder: Path) -> Bu
 
 
 def _checkpoints(folder: Path) -> Path:
-    return folder.with_name(f"{folder.name}.checkpoints")
+    return folder.with_name(f"{folder.name}{CHECKPOINTS}")
 
 
 def _keep_curves(folder: Path) -> None:
     """Move the curves to their place and remove the checkpoints, where an earlier run didn't."""
     checkpoints = _checkpoints(folder)
     if (checkpoints / "tensorboard").exists():
-        curves = folder.parents[1] / "tensorboard" / folder.name
+        curves = curves_of(folder)
         shutil.rmtree(curves, ignore_errors=True)
         shutil.move(checkpoints / "tensorboard", curves)
     shutil.rmtree(checkpoints, ignore_errors=True)

@@ -113,6 +113,12 @@ class Registry:
         number = str(self._existing(version).version)
         self._client.set_registered_model_alias(MODEL, alias, number)
 
+    def forget(self, version: str) -> None:
+        """Take a version out of the registry, where it is in; its run and metrics stay."""
+        entry = self._find(version)
+        if entry is not None:
+            self._client.delete_model_version(MODEL, str(entry.version))
+
     def version_of(self, alias: str) -> str | None:
         """Return the version that `alias` points at, None where it points at none."""
         number = self._number_of(alias)

@@ -22,7 +22,7 @@ from models.errors import InputError
 from models.serving.bundle import MANIFEST, Bundle
 
 LOGGER = logging.getLogger(__name__)
-PARTIAL, DAMAGED = ".partial", ".damaged"
+PARTIAL, DAMAGED, CHECKPOINTS = ".partial", ".damaged", ".checkpoints"
 
 
 @contextmanager
@@ -60,3 +60,8 @@ def put_in_place(partial: Path, folder: Path) -> Path:
         LOGGER.warning("%s is put aside as %s", folder, aside.name)
         folder.rename(aside)
     return partial.rename(folder)
+
+
+def curves_of(folder: Path) -> Path:
+    """Return where TensorBoard's curves of the version in `folder` stand."""
+    return folder.parents[1] / "tensorboard" / folder.name

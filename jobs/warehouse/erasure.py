@@ -40,7 +40,7 @@ def erase(warehouse: Warehouse, name: str, column: str, values: Collection[str])
         rows = warehouse.dataset(name)
         for condition, predicate in _parts(warehouse, name):
             if rows.count_rows(filter=about & condition):
-                _overwrite(warehouse, name, rows.scanner(filter=~about & condition), predicate)
+                rewrite(warehouse, name, rows.scanner(filter=~about & condition), predicate)
         forget_versions(warehouse, name)
 
 
@@ -52,7 +52,13 @@ def _parts(warehouse: Warehouse, name: str) -> list[tuple[ds.Expression, str | N
     return [(ds.field("run_date") == night, f"run_date = '{night}'") for night in nights]
 
 
-def _overwrite(warehouse: Warehouse, name: str, rows: ds.Scanner, predicate: str | None) -> None:
+def rewrite(
+    warehouse: Warehouse, name: str, rows: ds.Scanner, predicate: str | None = None
+) -> None:
+    """Put `rows` in place of those of a table that `predicate` holds for, of all where None.
+
+    The caller holds the table's lock.
+    """
     # not DeltaTable.delete, whose files hold columns of a type that DuckDB can't compare
     schema = TABLES[name].arrow_schema
     batches = (batch.select(schema.names).cast(schema) for batch in rows.to_batches())

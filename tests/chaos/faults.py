@@ -15,7 +15,7 @@ import resource
 import signal
 import sys
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
@@ -23,24 +23,34 @@ SERVER = multiprocessing.get_context("forkserver")
 PRELOADED = (
     "faults", "scene", "jobs.context", "jobs.steps.publish", "jobs.steps.rollback",
     "jobs.steps.maintain", "jobs.steps.promote", "jobs.steps.sql", "jobs.steps.history.diff",
-    "jobs.steps.upkeep.doctor",
+    "jobs.steps.history.forget", "jobs.steps.upkeep.doctor",
 )  # fmt: skip
 KILL, PAUSE, SMALL_FILES, FEW_FILES, CLOCK, NONE = (
     "killed", "paused", "no room for a file", "no file handles", "clock stepped", "undisturbed",
 )  # fmt: skip
+DISK_FULL, READ_ONLY, JAVA_KILLED = "disk full", "read-only", "Java killed"
 SMALLEST = 2000  # bytes: less than a night's file, more than what a verb says on its terminal
 FAULTS = (KILL, KILL, KILL, PAUSE, SMALL_FILES, FEW_FILES, CLOCK, NONE)
 
 
 @dataclass
 class Attempt:
-    """A verb that runs, with what is done to it."""
+    """A verb that runs, what is done to it, and what it writes to its terminal."""
 
     verb: str
     fault: str
-    process: ForkServerProcess
     log: Path
-    begun: float = field(default_factory=time.monotonic)
+
+    def told(self) -> str:
+        """Return what the verb has written to its terminal."""
+        return self.log.read_text("utf-8", errors="replace")
+
+
+@dataclass
+class Forked(Attempt):
+    """A verb in a process of our server."""
+
+    process: ForkServerProcess
 
     def harm(self, chance: random.Random, longest: float) -> None:
         """Kill or pause the process at a moment of its run."""
@@ -63,16 +73,12 @@ class Attempt:
             return False
         return True
 
-    def told(self) -> str:
-        """Return what the verb has written to its terminal."""
-        return self.log.read_text("utf-8", errors="replace")
 
-
-def begin(arguments: list[str], fault: str, log: Path, step: int = 0) -> Attempt:
+def begin(arguments: list[str], fault: str, log: Path, step: int = 0) -> Forked:
     """Start a verb with a fault; `step` are the days that its clock is off."""
     process = SERVER.Process(target=_child, args=(arguments, fault, str(log), step), daemon=True)
     process.start()
-    return Attempt(arguments[0], fault, process, log)
+    return Forked(arguments[0], fault, log, process)
 
 
 def _child(arguments: list[str], fault: str, log: str, step: int) -> None:
@@ -85,8 +91,7 @@ def _child(arguments: list[str], fault: str, log: str, step: int) -> None:
     if fault == FEW_FILES:
         resource.setrlimit(resource.RLIMIT_NOFILE, (24, 24))
     if fault == SMALL_FILES:
-        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-        resource.setrlimit(resource.RLIMIT_FSIZE, (SMALLEST, SMALLEST))
+        limit_files(SMALLEST)
     if arguments[0] == "stage":  # what `score` commits, without a JVM
         import scene
 
@@ -97,6 +102,12 @@ def _child(arguments: list[str], fault: str, log: str, step: int) -> None:
 
     main(arguments)
     sys.stdout.flush()
+
+
+def limit_files(size: int) -> None:
+    """Let no file of this process, or of those that it starts, grow beyond so many bytes."""
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
 
 
 def _step_clock(days: int) -> None:

@@ -6,21 +6,52 @@ never see: a mixture of stagings, a hole, a repeat, an empty night, a record of 
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+import faults
 from deltalake import DeltaTable
+from tally import Tally
+
+TRIES = 5  # `forget` deletes at once what older versions hold, so a slow reader has to begin anew
 
 
-def watch(root: str, out: str, stop: str) -> None:
+@contextmanager
+def watching(
+    root: Path, folder: Path, tally: Tally, nights: Collection[str] = ()
+) -> Iterator[None]:
+    """Let the reader look at the warehouse while the body runs; what it saw goes to `tally`.
+
+    The visible night has to be one of `nights`, told by their `fingerprint`, where there are any.
+    """
+    out, stop = folder / "reader.json", folder / "stop"
+    arguments = (str(root), str(out), str(stop), list(nights))
+    watcher = faults.SERVER.Process(target=watch, args=arguments)
+    watcher.start()
+    try:
+        yield
+    finally:
+        stop.touch()
+        watcher.join(60)
+    seen = json.loads(out.read_text("utf-8"))
+    tally.reads += seen["reads"]
+    tally.wrong += [f"the reader: {one}" for one in seen["wrong"]]
+
+
+def watch(root: str, out: str, stop: str, nights: Collection[str]) -> None:
     """Read until the file `stop` is there; write the counts and what was wrong to `out`."""
-    reads, wrong, seen = 0, [], 0
+    reads, failed, wrong, seen = 0, 0, [], 0
     while not Path(stop).exists():
         try:
-            known, found = look(Path(root), seen)
+            known, found = look(Path(root), seen, nights)
+            failed = 0
         except Exception as error:  # noqa: BLE001  (a reader that can't read is what is looked for)
-            wrong.append(f"reading failed: {type(error).__name__}: {str(error)[:300]}")
+            failed += 1
+            if failed == TRIES or "not found" not in str(error).lower():
+                wrong.append(f"reading failed: {type(error).__name__}: {str(error)[:300]}")
         else:
             seen = max(seen, known)
             wrong += found
@@ -29,19 +60,31 @@ def watch(root: str, out: str, stop: str) -> None:
     Path(out).write_text(json.dumps({"reads": reads, "wrong": wrong[:20]}), "utf-8")
 
 
-def look(root: Path, seen: int) -> tuple[int, list[str]]:
-    """Return how many runs there are, and what is wrong now; `seen` runs were there before."""
-    runs = DeltaTable(root / "runs").to_pyarrow_table().to_pylist()
-    numbers = sorted(row["sequence"] for row in runs)
+def look(root: Path, seen: int, nights: Collection[str] = ()) -> tuple[int, list[str]]:
+    """Return the number of the newest run, and what is wrong now; `seen` was it before."""
+    opened = DeltaTable(root / "runs")
+    runs = opened.to_pyarrow_table().to_pylist()
+    last = max(row["sequence"] for row in runs)
+    # `maintain` removes old ones, and says from which number on all are there
+    complete = int(opened.metadata().configuration.get("nightrank.runs_complete_from", 1))
+    numbers = sorted(row["sequence"] for row in runs if row["sequence"] >= complete)
     wrong = []
-    if numbers != list(range(1, len(numbers) + 1)) or len(numbers) < seen:
-        wrong.append(f"runs are numbered {numbers[-5:]}, {len(numbers)} of them, {seen} before")
+    if numbers != list(range(complete, last + 1)) or last < seen:
+        wrong.append(f"runs are numbered {numbers[-5:]}, complete from {complete}, {seen} before")
     night = visible(runs)
     if night is None:
-        return len(numbers), [*wrong, "no night is visible"]
+        return last, [*wrong, "no night is visible"]
     table = DeltaTable(root / "recommendations").to_pyarrow_dataset()
     rows = [row for row in table.to_table().to_pylist() if row["run_date"] == night]
-    return len(numbers), [*wrong, *(f"night {night}: {one}" for one in faults_of(rows))]
+    found = list(faults_of(rows))
+    if nights and fingerprint(rows) not in nights:
+        found.append(f"its {len(rows)} rows are those of no undisturbed run")
+    return last, [*wrong, *(f"night {night}: {one}" for one in found)]
+
+
+def fingerprint(rows: list[dict[str, Any]]) -> str:
+    """Return the hash of a night's rows, in whatever order they stand."""
+    return sha256(repr(sorted(map(repr, rows))).encode()).hexdigest()
 
 
 def visible(runs: list[dict[str, Any]]) -> Any:

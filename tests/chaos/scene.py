@@ -9,6 +9,7 @@ import json
 import random
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import toy_version
@@ -26,8 +27,9 @@ from models.serving.bundle import write_manifest
 FIRST = dt.date(2026, 1, 1)
 NIGHTS = [FIRST + dt.timedelta(days=day) for day in range(10)]
 USER_COUNT, K = 40, 5
-ROWS = USER_COUNT * K
-KEPT_NIGHTS = 4  # fewer than there are, so that `maintain` has something to remove
+FORGOTTEN = 30  # of them, who may be forgotten; the others stay
+# less than there is, so that `maintain` has something to remove
+KEPT = ("--keep-nights", "4", "--keep-runs", "100", "--keep-versions", "1")
 NDCG = {"chaos-1": 0.20, "chaos-2": 0.21, "chaos-3": 0.22}
 
 
@@ -66,16 +68,10 @@ def users() -> list[str]:
 def stage(root: Path, night: dt.date, generation: int) -> None:
     """Commit a staged night as `score` does, in which every score is the generation."""
     warehouse = Warehouse(str(root))
-    rows = [
-        {
-            "run_date": night, "user_id": user, "rank": rank, "item_id": f"i{rank + 1}",
-            "score": float(generation), "model_version": "m1", "reason": "chaos",
-        }
-        for user in users()
-        for rank in range(1, K + 1)
-    ]  # fmt: skip
     with warehouse.lock(RECOMMENDATIONS_STAGED):
         inputs = {name: warehouse.version(name) for name in (ITEMS, USERS, INTERACTIONS)}
+        known = warehouse.read(USERS, inputs[USERS], ["user_id"])["user_id"].to_pylist()
+        rows = _rows(night, generation, sorted(known))
         made_of = StagedNight(night, "m1", K, inputs).metadata()
         warehouse.create(RECOMMENDATIONS_STAGED)
         write_deltalake(
@@ -85,6 +81,17 @@ def stage(root: Path, night: dt.date, generation: int) -> None:
             predicate=f"run_date = '{night}'",
             commit_properties=CommitProperties(custom_metadata={"userMetadata": made_of}),
         )
+
+
+def _rows(night: dt.date, generation: int, known: list[str]) -> list[dict[str, Any]]:
+    return [
+        {
+            "run_date": night, "user_id": user, "rank": rank, "item_id": f"i{rank + 1}",
+            "score": float(generation), "model_version": "m1", "reason": "chaos",
+        }
+        for user in known
+        for rank in range(1, K + 1)
+    ]  # fmt: skip
 
 
 def _register(settings: Settings) -> None:
@@ -103,18 +110,35 @@ def _register(settings: Settings) -> None:
         registry.log_metrics(version, {"nights_ndcg@10": ndcg} | floor)
 
 
-def source(folder: Path, seed: int) -> Path:
-    """Write a source of 60 users and 30 items for `ingest`, always the same for a seed."""
-    chance, folder = random.Random(seed), folder / "source"
-    folder.mkdir(parents=True, exist_ok=True)
-    seen = {(f"a{chance.randrange(60)}", f"b{chance.randrange(30)}") for _ in range(600)}
-    start = 1_760_000_000
-    lines = [
-        f"{u},{i},{chance.randint(1, 5)},{start + 60 * n}" for n, (u, i) in enumerate(sorted(seen))
+def findings(root: str) -> list[str]:
+    """Return what `doctor` finds, once it has mended what it can."""
+    from jobs.steps.upkeep import doctor
+
+    result = doctor.run(Context.of(Settings(warehouse=root, reports=root)), repair=True)
+    return [f"doctor: {one['place']}: {one['problem']}" for one in result["findings"]]
+
+
+def source(folder: Path, seed: int, turned: bool = False) -> list[tuple[str, str, float]]:
+    """Write a source of 60 users and 30 items for `ingest`; return its user, item and value.
+
+    It is always the same for a seed; `turned` has other values and is the same but for them.
+    """
+    chance = random.Random(seed)
+    folder.mkdir(parents=True)
+    pairs = sorted({(f"a{chance.randrange(60)}", f"b{chance.randrange(30)}") for _ in range(600)})
+    values = [float(chance.randint(1, 5)) for _ in pairs]
+    rows = [
+        (user, item, 6 - value if turned else value)
+        for (user, item), value in zip(pairs, values, strict=True)
     ]
+    lines = [f"{u},{i},{v:g},{1_760_000_000 + 60 * n}" for n, (u, i, v) in enumerate(rows)]
     text = "\n".join(["user_id,item_id,value,ts", *lines])
     (folder / "interactions.csv").write_text(text + "\n", "utf-8")
-    items = [{"item_id": f"b{n}", "title": f"B {n}", "text": "drama"} for n in range(30)]
+    items = [{"item_id": one, "title": f"B {one}", "text": "drama"} for one in source_items()]
     text = "\n".join(map(json.dumps, items))
     (folder / "items.jsonl").write_text(text + "\n", "utf-8")
-    return folder
+    return rows
+
+
+def source_items() -> list[str]:
+    return [f"b{number}" for number in range(30)]
