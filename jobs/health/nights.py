@@ -19,7 +19,7 @@ from jobs.warehouse.delta import Warehouse
 from jobs.warehouse.lineage import SUCCEEDED
 from jobs.warehouse.pointer import published_nights
 from jobs.warehouse.queries import open_tables
-from jobs.warehouse.retention import complete_from
+from jobs.warehouse.removal.retention import complete_from
 from jobs.warehouse.tables import INTERACTIONS, ITEMS, RECOMMENDATIONS, RUNS
 
 _VERSIONS = f"""

@@ -1,6 +1,6 @@
 """Keep the warehouse small: what is old goes, small files are joined, what nobody reads is deleted.
 
-- Old nights, bad rows of old ingests and old runs go as `jobs.warehouse.retention` says: counted,
+- Old nights, bad rows of old ingests and old runs go (`jobs.warehouse.removal.retention`): counted,
   so that no clock and no date in the future removes what is needed.
 - The small files of every table are joined; files that no version of the last `keep_days` has are
   deleted: those of older versions, and what killed attempts of tasks have left.
@@ -27,7 +27,7 @@ from jobs.versions.registry import CANDIDATE, CHAMPION
 from jobs.versions.retention import remove_leftovers, remove_versions
 from jobs.warehouse.delta import Warehouse, naming
 from jobs.warehouse.pointer import published_nights
-from jobs.warehouse.retention import remove_nights, remove_rejected_rows, remove_runs
+from jobs.warehouse.removal.retention import remove_nights, remove_rejected_rows, remove_runs
 from jobs.warehouse.tables import (
     RECOMMENDATIONS,
     RECOMMENDATIONS_STAGED,

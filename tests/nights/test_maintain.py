@@ -27,7 +27,7 @@ from jobs.steps import maintain, publish, rollback, sql
 from jobs.versions.registry import CHAMPION, Registry
 from jobs.warehouse.delta import Warehouse
 from jobs.warehouse.pointer import published_nights
-from jobs.warehouse.retention import remove_runs
+from jobs.warehouse.removal.retention import remove_runs
 from jobs.warehouse.tables import (
     INTERACTIONS,
     RECOMMENDATIONS,

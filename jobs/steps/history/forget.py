@@ -2,7 +2,8 @@
 
 - Their rows go from interactions, users, nights, staged nights, labels and rejected rows, and from
   the sheet of labels under `reports`; messages of `runs` that name them are emptied. Older versions
-  of these tables and what Delta's log says of their values go too (`jobs.warehouse.erasure`).
+  of these tables go too, and what Delta's log says of their values
+  (`jobs.warehouse.removal.erasure`).
 - `runs` says that somebody was forgotten, not who. What a model learned of them goes with the next
   training on the tables as they are then.
 - Each table is changed under its lock. The ids stand in a file of the warehouse until all is done:
@@ -24,7 +25,7 @@ from jobs.context import Context
 from jobs.reports.plots import EXPLANATION
 from jobs.sources.label_sheet import SHEET, forget_in_sheet
 from jobs.warehouse.delta import Warehouse
-from jobs.warehouse.erasure import (
+from jobs.warehouse.removal.erasure import (
     erase,
     forget_versions,
     remember_under_way,

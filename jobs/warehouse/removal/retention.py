@@ -24,9 +24,9 @@ import pyarrow.dataset as ds
 from deltalake import DeltaTable
 
 from jobs.warehouse.delta import Warehouse
-from jobs.warehouse.erasure import rewrite
 from jobs.warehouse.lineage import SUCCEEDED
 from jobs.warehouse.pointer import published_nights
+from jobs.warehouse.removal.erasure import rewrite
 from jobs.warehouse.tables import RECOMMENDATIONS, REJECTED_ROWS, RUNS
 
 COMPLETE_FROM = "nightrank.runs_complete_from"

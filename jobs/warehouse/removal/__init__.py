@@ -1,0 +1,1 @@
+"""What leaves the tables: old rows, and whoever is to be forgotten."""
