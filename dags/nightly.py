@@ -49,7 +49,7 @@ with DAG(
     ingest = step(
         "nightly",
         "ingest",
-        '-- "$SOURCE"',
+        '"--run-date=$RUN_DATE" -- "$SOURCE"',
         pool=WRITER_POOL,
         execution_timeout=timedelta(hours=1),
     )

@@ -35,7 +35,7 @@ with DAG(
     ingest = step(
         "retrain",
         "ingest",
-        '-- "$SOURCE"',
+        '"--run-date=$RUN_DATE" -- "$SOURCE"',
         pool=WRITER_POOL,
         execution_timeout=timedelta(hours=1),
     )

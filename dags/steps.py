@@ -44,7 +44,7 @@ NO_SOURCE = (
     "source, or fill in the field source"
 )
 # a run that an asset or a person starts may have no logical date, but every run has a run_after
-RUN_DATE = "{{ params.run_date or ((dag_run.logical_date or dag_run.run_after) | ds) }}"
+RUN_DATE = "{{ params.get('run_date') or ((dag_run.logical_date or dag_run.run_after) | ds) }}"
 # the date of a run is never a typing error, however long ago the newest interaction was
 ALLOW_FUTURE_NIGHT = (
     "{{ params.allow_future_night if params.allow_future_night is not none"

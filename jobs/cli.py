@@ -109,8 +109,10 @@ VERSION = click.Option(["--model-version"], help="Model version. [default: the c
 
 verb(
     "ingest",
-    "Check SOURCE and merge it into the tables.",
-    click.Argument(["source"]),
+    "Check SOURCE and merge it into the tables: a folder, a database, a named data set, or several "
+    "of them; items=PLACE takes one table of a place.",
+    click.Argument(["source"], nargs=-1, required=True),
+    click.Option(["--run-date"], help="What {run_date} in SOURCE stands for, YYYY-MM-DD."),
     click.Option(
         ["--column"], multiple=True, metavar="FIELD=COLUMN",
         help="The source's column for a field, as user_id=customer_id; may be repeated.",

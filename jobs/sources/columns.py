@@ -67,7 +67,8 @@ class RawTable:
     """A table of a source: its name, its origin for messages, and a frame of text columns.
 
     `said` has the source's column for those fields of which a person has told it, and `made` how
-    the frame's other fields were made of its columns.
+    the frame's other fields were made of its columns; `there` are all columns of the source, in
+    lower case, where a person may have told of some.
     """
 
     name: str
@@ -75,6 +76,7 @@ class RawTable:
     frame: DataFrame
     said: Mapping[str, str] = field(default_factory=dict)
     made: Mapping[str, Made] = field(default_factory=dict)
+    there: frozenset[str] = frozenset()
 
     def matched(self) -> "Matched":
         """Return which column is which field, as `match` does."""
@@ -103,6 +105,11 @@ class Matched:
             if column.strip().lower() != name
         ]
         lines += [f"{self.origin}: `{name}` is {one.told()}" for name, one in self.made.items()]
+        if self.table == INTERACTIONS and "value" in self.made and self.made["value"].kinds:
+            lines.append(
+                f"{self.origin}: an item is had by the largest kind that occurs, or a negative "
+                "one; a lesser one keeps it off no list (setting `had_from`)"
+            )
         used = {column for one in self.made.values() for column in one.columns()}
         others = [column for column in self.others if column.strip().lower() not in used]
         if others and self.table not in TAKES_ATTRIBUTES:
@@ -138,6 +145,19 @@ def told_columns(setting: Mapping[str, object], pairs: Sequence[str]) -> dict[st
             f"of {', '.join(sorted(fields))}"
         )
     return {name: parsed(name, one) for name, one in told.items()}
+
+
+def refuse_absent(tables: Sequence[RawTable], told: Mapping[str, str | Made]) -> None:
+    """Raise InputError where a column of which a person has told is in no table of the source."""
+    found = {column for one in tables for column in one.there}
+    for name, said in told.items() if found else ():
+        columns = [said.strip().lower()] if isinstance(said, str) else said.columns()
+        for column in columns:
+            if column not in found:
+                raise InputError(
+                    f"column `{column}`, told to be `{name}`, is in no file of the source"
+                    f"{did_you_mean(column, found)}"
+                )
 
 
 def field_of(column: str) -> str:

@@ -23,6 +23,7 @@ from pyspark.sql import Column, DataFrame, DataFrameReader, SparkSession
 from pyspark.sql import functions as fn
 from pyspark.sql.types import (
     ArrayType,
+    BinaryType,
     DoubleType,
     FloatType,
     MapType,
@@ -35,6 +36,7 @@ from jobs.sources.columns import CORRUPT, IDENTIFIERS, field_of
 from jobs.sources.fields import named
 from jobs.sources.files import parquet, text
 from jobs.sources.files.parts import ATOMIC_ENDINGS, Part, parts
+from jobs.sources.places.delta_table import is_delta, read_delta
 from jobs.warehouse.tables import ITEM_ENTITY, TABLES
 from models.errors import InputError
 
@@ -60,11 +62,18 @@ class Group:
 
 
 def read_file(spark: SparkSession, path: Path, table: str) -> list[Group]:
-    """Return the rows of a file, or of a folder of parts, of `table` as text columns, lazily.
+    """Return the rows of `table` as text columns, lazily.
+
+    They stand in a file, in a folder of parts or in a Delta table.
 
     Raises InputError that names the part, and the column if one is at fault, where a part is empty
     or malformed.
     """
+    if is_delta(path):
+        ids = {name for name in IDENTIFIERS if name in TABLES[table].column_names}
+        frame = read_delta(spark, path)
+        texts = [_as_text(str(path), one, ids) for one in frame.schema.fields]
+        return [Group(str(path), frame.select(*texts))]
     # a column of folders named `name=value` is text, as every other
     spark.conf.set("spark.sql.sources.partitionColumnTypeInference.enabled", "false")
     alike: dict[tuple[Any, ...], list[Part]] = {}
@@ -215,6 +224,11 @@ def _as_text(origin: str, field: StructField, ids: set[str]) -> Column:
     if unfit and field_of(field.name) in ids:
         raise InputError(
             f"{origin}: column `{field.name}` holds {unfit}, expected text or whole numbers"
+        )
+    if isinstance(kind, BinaryType):
+        raise InputError(
+            f"{origin}: column `{field.name}` has the type binary, which can't be read: write its "
+            "bytes as text"
         )
     if isinstance(kind, ArrayType) and isinstance(kind.elementType, StringType):
         column = fn.array_join(column, ", ")

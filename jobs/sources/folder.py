@@ -3,6 +3,7 @@
 - A file's name is that of its table and its ending that of its format: `interactions.csv`,
   `Items.JSONL.gz`, and so on (CSV, TSV, JSON Lines or Parquet; text may be packed by gzip, bzip2 or
   zstd). A folder of parts can stand in place of a file; it needs no ending.
+- A folder `interactions` may be a Delta table: its newest version counts.
 - RecBole's atomic files may have any name: .inter .item .user .kg .link.
 - Other files in the folder are not read, and a line says which.
 
@@ -20,7 +21,7 @@ from jobs.sources.columns import RawTable, field_of, union
 from jobs.sources.file_formats import read_file
 from jobs.sources.files.parts import ATOMIC_ENDINGS, ENDINGS, parts, stem_and_ending
 from jobs.sources.made_fields import Made, add_made, fingerprint
-from jobs.suggestions import did_you_mean
+from jobs.sources.places.delta_table import identity, is_delta
 from jobs.warehouse.tables import INTERACTIONS, ITEMS, TRIPLES, USERS
 from models.errors import InputError
 
@@ -31,28 +32,18 @@ ATOMIC = dict(zip(ATOMIC_ENDINGS, (INTERACTIONS, ITEMS, USERS, TRIPLES, TRIPLES)
 _CHUNK = 1 << 20
 
 
-class FolderSource:
-    """The files of a folder, by table; InputError where there is no folder or no such file.
+class FileSource:
+    """Tables that stand in files, folders of parts or Delta tables, by their names.
 
     `columns` has the name in the files for fields of the tables, or how they are made, where a
     person has told it.
     """
 
-    def __init__(self, folder: Path, columns: Mapping[str, str | Made] | None = None) -> None:
+    def __init__(
+        self, files: Mapping[str, list[Path]], columns: Mapping[str, str | Made] | None = None
+    ) -> None:
+        self._files = files
         self._columns = columns or {}
-        try:
-            if not folder.exists():
-                raise InputError(f"source folder {folder} not found")
-            if not folder.is_dir():
-                raise InputError(f"source {folder} is a file, expected the folder that holds it")
-            self._files = _files_by_table(folder)
-        except OSError as error:  # a name that is too long, a folder that may not be listed
-            raise InputError(f"source folder {folder} can't be read: {error.strerror}") from error
-        if not self._files:
-            raise InputError(
-                f"source folder {folder} holds none of {', '.join(NAMED)} "
-                f"as {' '.join(ENDINGS)}, nor {' '.join(ATOMIC)} files"
-            )
 
     def fingerprint(self) -> str:
         """Return a hash of the files' content and of their tables."""
@@ -62,11 +53,11 @@ class FolderSource:
 
     def read(self, spark: SparkSession) -> list[RawTable]:
         """Return the tables, lazily; InputError that names the file when one can't be read."""
-        tables, found = [], set()
+        tables = []
         names = {field: said for field, said in self._columns.items() if isinstance(said, str)}
         for name, files in self._files.items():
             groups = [group for path in files for group in read_file(spark, path, name)]
-            found |= {column.strip().lower() for one in groups for column in one.frame.columns}
+            there = {column.strip().lower() for one in groups for column in one.frame.columns}
             origins, frames = [], []
             made: dict[str, Made] = {}
             for group in groups:
@@ -76,19 +67,48 @@ class FolderSource:
                 frames.append(frame)
                 made |= made_here
             frame = union(name, origins, frames, names)
-            tables.append(RawTable(name, ", ".join(map(str, files)), frame, names, made))
-        self._refuse_absent(found)
+            origin = ", ".join(map(str, files))
+            tables.append(RawTable(name, origin, frame, names, made, frozenset(there)))
         return tables
 
-    def _refuse_absent(self, found: set[str]) -> None:
-        for name, said in self._columns.items():
-            columns = [said.strip().lower()] if isinstance(said, str) else said.columns()
-            for column in columns:
-                if column not in found:
-                    raise InputError(
-                        f"column `{column}`, told to be `{name}`, is in no file of the source"
-                        f"{did_you_mean(column, found)}"
-                    )
+
+class FolderSource(FileSource):
+    """The files of a folder, by table; InputError where there is no folder or no such file."""
+
+    def __init__(self, folder: Path, columns: Mapping[str, str | Made] | None = None) -> None:
+        try:
+            if not folder.exists():
+                raise InputError(f"source folder {folder} not found")
+            if not folder.is_dir():
+                raise InputError(
+                    f"source {folder} is a file, expected the folder that holds it, or its table, "
+                    f"as in {INTERACTIONS}={folder}"
+                )
+            files = _files_by_table(folder)
+        except OSError as error:  # a name that is too long, a folder that may not be listed
+            raise InputError(f"source folder {folder} can't be read: {error.strerror}") from error
+        if not files:
+            raise InputError(
+                f"source folder {folder} holds none of {', '.join(NAMED)} "
+                f"as {' '.join(ENDINGS)}, nor {' '.join(ATOMIC)} files"
+            )
+        super().__init__(files, columns)
+
+
+def file_of(table: str, place: Path, columns: Mapping[str, str | Made] | None = None) -> FileSource:
+    """Return the source that has `table` alone, in a file, a folder of parts or a Delta table.
+
+    Raises InputError where there is none, or in a format that isn't known.
+    """
+    try:
+        if not place.exists():
+            raise InputError(f"source {place} not found")
+    except OSError as error:
+        raise InputError(f"source {place} can't be read: {error.strerror}") from error
+    ending = stem_and_ending(place)[1]
+    if not (place.is_dir() or ending in ENDINGS or ATOMIC.get(ending) == table):
+        raise InputError(f"{place}: unknown format; expected {table} as {' '.join(ENDINGS)}")
+    return FileSource({table: [place]}, columns)
 
 
 def content_hash(paths: Iterable[Path]) -> str:
@@ -98,6 +118,9 @@ def content_hash(paths: Iterable[Path]) -> str:
     """
     digest = hashlib.sha256()
     for path in paths:
+        if is_delta(path):
+            digest.update(identity(path).encode())
+            continue
         for part in parts(path):
             try:
                 with part.path.open("rb") as file:

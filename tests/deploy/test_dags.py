@@ -245,16 +245,17 @@ def test_values_reach_the_commands_as_they_are(answers: tuple[list[str], list[An
     ]  # fmt: skip
     question = ["nightrank", "show-config", "--json"]
     words = [call for call, _, _ in calls if call != question]
+    today = words[9][-1]
     assert words[:6] == [
-        ["nightrank", "ingest", "--", HOSTILE],
+        ["nightrank", "ingest", today, "--", HOSTILE],
         *(["nightrank", verb] for verb in ("train", "export", "evaluate", "promote")),
-        ["nightrank", "ingest", "--", "nights"],
+        ["nightrank", "ingest", "--run-date=2026-02-28", "--", "nights"],
     ]
     assert words[6][:3] == ["spark-submit", "--master", "local[2]"]
     assert "spark.driver.memory=2g" in words[6]
     assert words[6][-3:] == [str(PROJECT / "jobs" / "cli.py"), "score", "--run-date=2026-02-28"]
     assert words[7] == ["nightrank", "publish", "--run-date=2026-02-28"]
-    assert words[9][-1] == words[10][-1]
+    assert today == words[10][-1]
     assert words[11] == ["nightrank", "maintain"]
     assert not list(PROJECT.glob("pwned"))
 

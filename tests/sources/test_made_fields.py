@@ -105,7 +105,8 @@ def test_kinds_that_are_known_have_weights(
     ]  # fmt: skip
     told_of = [line.split(": ", 1)[1] for line in result["notes"] if "interactions" in line]
     assert told_of[0].startswith("`value` is made from the kinds in column `event_type`: view 1")
-    assert told_of[1:] == ["not read: column `device`"]
+    assert told_of[1].startswith("an item is had by the largest kind that occurs")
+    assert told_of[2:] == ["not read: column `device`"]
 
 
 def test_a_kind_without_a_weight_is_rejected_where_weights_were_told(

@@ -54,7 +54,7 @@ def test_every_verb_takes_warehouse_and_config_and_explains_itself(
         (["fly"], "No such command 'fly'"),
         (["train", "--colour", "red"], "No such option"),
         (["train", "--epochs", "0"], "setting `epochs` from flag"),
-        (["ingest"], "Missing argument 'SOURCE'"),
+        (["ingest"], "Missing argument 'SOURCE"),
         (["ingest", "./nowhere"], "nowhere"),
         (["train"], "table `interactions` not found"),
         (["export"], "no candidate yet: run `nightrank train` first"),

@@ -4,7 +4,8 @@
   that is known has that of its folder.
 - Folders called `name=value` (Hive's partitions) stand for a column of that name.
 - Hidden files (`.` or `_` at the start) and empty parts beside others are left out.
-- What can't be a part is refused by its path: links to nothing, pipes, tables of Delta.
+- What can't be a part is refused by its path: links to nothing, pipes, tables of Delta. One that
+  stands in place of the file is read by `jobs.sources.places.delta_table`.
 
 Trade-off: every folder is walked, links to folders too (each once), so that nothing that lies there
 is passed over.
@@ -18,6 +19,7 @@ from models.errors import InputError
 
 ATOMIC_ENDINGS = (".inter", ".item", ".user", ".kg", ".link")
 ENDINGS = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet")
+LOG = "_delta_log"
 PACKED = (".gz", ".bz2", ".zst")
 
 
@@ -80,10 +82,10 @@ def _files(folder: Path, seen: set[Path]) -> list[Path]:
         names = sorted(folder.iterdir())
     except OSError as error:
         raise InputError(f"{folder} can't be read: {error.strerror}") from error
-    if (folder / "_delta_log").is_dir():
+    if (folder / LOG).is_dir():
         raise InputError(
-            f"{folder} is a Delta table, whose files may hold rows that were deleted: "
-            "export it as Parquet first"
+            f"{folder} is a Delta table within a folder of parts: name it itself, as in "
+            f"interactions={folder}"
         )
     found: list[Path] = []
     for path in names:

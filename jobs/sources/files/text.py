@@ -63,7 +63,7 @@ def unpacked(part: Part) -> Part:
 
 def staged(part: Part, name: str) -> Part:
     """Return where a copy of the part may be written, below the same `name=value` folders."""
-    root = _scratch() / hashlib.sha256(str(part.root).encode()).hexdigest()[:16]
+    root = scratch() / hashlib.sha256(str(part.root).encode()).hexdigest()[:16]
     path = root / part.path.relative_to(part.root).with_name(name)
     path.parent.mkdir(parents=True, exist_ok=True)
     return Part(path, part.ending, root)
@@ -182,5 +182,6 @@ def _folder() -> tempfile.TemporaryDirectory[str]:
     return tempfile.TemporaryDirectory(prefix="nightrank-ingest-")
 
 
-def _scratch() -> Path:
+def scratch() -> Path:
+    """Return the folder of copies, which goes when this process ends."""
     return Path(_folder().name)
