@@ -5,6 +5,7 @@ import json
 import os
 import time
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -346,6 +347,23 @@ def test_the_source_of_a_version_that_stays_stays(settings: Settings) -> None:
         registered(settings, version, trained)
     one = Context.of(settings.model_copy(update={"keep_versions": 1}))
     assert maintain.run(one)["model_versions"] == ["c", "a"]
+
+
+def test_a_version_that_is_promoted_meanwhile_stays(
+    settings: Settings, caplog: pytest.LogCaptureFixture
+) -> None:
+    give_store(settings)
+    for version in ("a", "b", "c"):
+        registered(settings, version)
+    one = Context.of(settings.model_copy(update={"keep_versions": 1}))
+    with ThreadPoolExecutor() as pool, caplog.at_level("INFO"):
+        with one.warehouse.lock(CHAMPION):  # as `promote` does
+            waiting = pool.submit(maintain.run, one)
+            while "holds the lock of champion" not in caplog.text and not waiting.done():
+                time.sleep(0.01)
+            Context.of(settings).registry.set_alias(CHAMPION, "b")
+        assert waiting.result(60)["model_versions"] == ["a"]
+    assert one.registry.versions() == ["c", "b"]
 
 
 def test_a_removal_that_was_killed_is_completed(
