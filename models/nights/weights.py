@@ -2,6 +2,10 @@
 
 - What people who come back like next differs between data sets: what rises this fortnight, what
   has been popular for a year, or what is like all that they ever liked. No constant serves all.
+- How much popularity counts for users of whom little is known comes first, and leaves the default
+  only where that alone gains beyond its interval: where people buy five things in all, it would
+  drown what they bought, and where histories are long it says little. Whoever has no history gets
+  the same list in any case.
 - Popularity's half-life, a multiple of the default, its form and its weight are chosen first,
   together, then each block's weight for users who come back, each by the mean NDCG@10 of the past
   nights' users.
@@ -14,7 +18,7 @@ was tried and ranks worse (docs/experiments.md), and few users come back.
 """
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 
@@ -37,6 +41,7 @@ CUTS = (0.5, 0.6, 0.7, 0.8, 0.9)
 HALF_LIVES = (1.0, 0.125, 0.25, 0.5, 2.0, 4.0, 8.0)
 RISING, LEVEL, COUNT = (-5.6, -0.9, 8.8, 1.5), (0.0, 0.0, 3.0, 1.0), (0.0, 0.0, 0.0, 3.0)
 SCALES = (0.1, 0.3, 1.0, 3.0)
+UNKNOWNS = (1.0, 0.3, 0.1, 0.03, 0.01)  # shares of the default
 GAINS = (0.0, 0.15, 0.5, 1.0)
 LEAST_USERS, RESAMPLES = 20, 2000
 
@@ -148,16 +153,24 @@ def choose(nights: Sequence[ScoreParts], default: Algorithms) -> NightChoice:
     def ndcg(chosen: Algorithms) -> Numbers:
         return np.concatenate([one.ndcg(chosen) for one in nights])
 
+    every = np.ones(len(users), dtype=np.bool_)
     night_of = np.repeat(np.arange(len(nights)), [len(one.users) for one in nights])
-    unseen = np.zeros(len(users))
-    for number in range(len(nights)):
-        away = night_of == number
-        unseen[away] = ndcg(_best(ndcg, default, ~away))[away]
-    before, after = (_by_user(values, users) for values in (ndcg(default), unseen))
+
+    def unseen(pick: Callable[[Mask], Algorithms]) -> Numbers:
+        """Return each user's NDCG@10 under what is picked on the other nights."""
+        found = np.zeros(len(users))
+        for number in range(len(nights)):
+            away = night_of == number
+            found[away] = ndcg(pick(~away))[away]
+        return _by_user(found, users)
+
+    before = _by_user(ndcg(default), users)
+    known = unseen(lambda seen: _best_of(ndcg, default, _unknowns(default), seen))
+    less = bootstrap_interval(known, before, RESAMPLES)[0] > 0
+    first = _best_of(ndcg, default, _unknowns(default), every) if less else default
+    after = unseen(lambda seen: _best(ndcg, first, seen))
     gain = bootstrap_interval(after, before, RESAMPLES)
-    algorithms = (
-        _best(ndcg, default, np.ones(len(users), dtype=np.bool_)) if gain[0] > 0 else default
-    )
+    algorithms = _best(ndcg, first, every) if gain[0] > 0 else default
     return NightChoice(
         algorithms,
         users=len(asked),
@@ -170,10 +183,27 @@ def choose(nights: Sequence[ScoreParts], default: Algorithms) -> NightChoice:
 def _best(ndcg: Callable[[Algorithms], Numbers], default: Algorithms, seen: Mask) -> Algorithms:
     best = default
     for neighbours in (_popularities, *(_gains_of(row) for row in range(len(default.blocks)))):
-        for candidate in neighbours(best):
-            if ndcg(candidate)[seen].mean() > ndcg(best)[seen].mean():
-                best = candidate
+        best = _best_of(ndcg, best, neighbours(best), seen)
     return best
+
+
+def _best_of(
+    ndcg: Callable[[Algorithms], Numbers],
+    best: Algorithms,
+    candidates: Iterable[Algorithms],
+    seen: Mask,
+) -> Algorithms:
+    for candidate in candidates:
+        if ndcg(candidate)[seen].mean() > ndcg(best)[seen].mean():
+            best = candidate
+    return best
+
+
+def _unknowns(algorithms: Algorithms) -> Iterator[Algorithms]:
+    weighing = algorithms.popularity
+    for share in UNKNOWNS:
+        less = replace(weighing, unknown=share * weighing.unknown)
+        yield replace(algorithms, popularity=less)
 
 
 def _recents(algorithms: Algorithms) -> list[RecentOptions]:

@@ -123,6 +123,21 @@ def test_a_fashion_is_learned() -> None:
     assert chosen(fashion(), slow) == choice
 
 
+def test_few_purchases_say_more_than_what_is_popular_where_tastes_are_firm() -> None:
+    """Each user takes six of the eight items of a kind, one a week; popularity says nothing."""
+    random = np.random.default_rng(0)
+    rows = [
+        (user, 8 * (user % 5) + item, (7 * week + user / USERS) * DAY)
+        for user in range(USERS)
+        for week, item in enumerate(random.permutation(8)[:6])
+    ]
+    user, item, time = (np.array(column) for column in zip(*rows, strict=True))
+    liked = Interactions(user, item, np.full(len(user), 5.0), time, USERS, ITEMS)
+    choice = chosen(liked)
+    assert choice.algorithms.popularity.unknown < Algorithms().popularity.unknown
+    assert choice.chosen > 1.5 * choice.default
+
+
 @pytest.mark.parametrize("seed", [4, 5, 7])
 def test_the_default_stands_where_likes_are_drawn_at_random(seed: int) -> None:
     """Some seeds draw a fashion: the interval doesn't know that a night's users share its items."""
