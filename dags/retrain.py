@@ -10,8 +10,8 @@ DOC = """
 ### retrain
 
 `ingest >> train >> export >> evaluate >> promote`: new ratings in, a fine-tuned, pruned and
-quantised model version out. `promote` makes it the champion unless it is worse than the
-champion of today, and then wakes `nightly`.
+quantised model version out. `promote` asks it and the champion of today the same questions; unless
+it is worse, its refit on everything becomes the champion and wakes `nightly`.
 
 - **By hand:** *Trigger* shows a field for each setting. An empty field leaves the setting as
   `nightrank.toml` and the worker's environment have it; a value counts for this run alone.
@@ -42,8 +42,6 @@ with DAG(
     train = step("retrain", "train", pool=GPU_POOL, execution_timeout=timedelta(hours=12))
     export = step("retrain", "export", pool=GPU_POOL, execution_timeout=timedelta(hours=2))
     evaluate = step("retrain", "evaluate", pool=GPU_POOL, execution_timeout=timedelta(hours=2))
-    promote = step(
-        "retrain", "promote", outlets=[CHAMPION], execution_timeout=timedelta(minutes=10)
-    )
+    promote = step("retrain", "promote", outlets=[CHAMPION], execution_timeout=timedelta(hours=2))
 
     ingest >> train >> export >> evaluate >> promote

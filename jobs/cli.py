@@ -146,6 +146,10 @@ verb(
     "promote",
     "Make VERSION (default: the candidate) the champion, if the gate lets it.",
     click.Argument(["version"], required=False),
+    click.Option(["--dry-run"], is_flag=True, help="Show the exam; change nothing."),
+    click.Option(
+        ["--as-judged"], is_flag=True, help="Serve VERSION itself, not its refit on everything."
+    ),
 )
 verb("score", "Score every user-item pair; stage each user's top k.", RUN_DATE)
 verb(

@@ -23,12 +23,11 @@ from jobs.settings.model import Settings
 from jobs.warehouse.dataset import Dataset
 from models.baselines.choice import choose_collaborative, collaborative
 from models.data.nights import night
-from models.data.texts import item_texts
 from models.evaluation.contender import Contender
 from models.evaluation.question import ask
 from models.evaluation.variants import stored_vectors
 from models.nights.fit_choice import choose_on_past
-from models.nights.recipe import Recipe
+from models.nights.recipe import Recipe, recipe_of_version
 from models.nights.standings import AskedNight, night_standings
 from models.processors import usable_cores
 from models.serving.bundle import PRETRAINED_VECTORS, Bundle
@@ -58,19 +57,12 @@ def standings_of_nights(
 
 
 def _recipes(dataset: Dataset, bundle: Bundle) -> dict[str, Recipe]:
-    texts, profiles = item_texts(dataset.catalogue), list(dataset.profiles)
-    distinct, rows = np.unique(np.array(profiles, dtype=object), return_inverse=True)
     columns = attribute_columns(bundle, dataset.catalogue)
     untouched = stored_vectors(bundle, PRETRAINED_VECTORS)
-    width = untouched(texts[:1]).shape[1]
+    width = bundle.manifest.encoder.text_dim
     return {
-        name: Recipe(
-            items=encode(texts),
-            profiles=encode(distinct.tolist())[rows],
-            profile_texts=profiles,
-            columns=columns,
-            factors=bundle.manifest.settings.factors,
-            length=bundle.manifest.history_length,
+        name: recipe_of_version(
+            bundle.manifest, dataset.catalogue, dataset.profiles, columns, encode
         )
         for name, encode in (
             (NO_TEXT, lambda some: np.zeros((len(some), width), dtype=np.float32)),

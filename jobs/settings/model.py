@@ -96,7 +96,7 @@ class _Data(Options):
         0.0,
         "Memory in GB (10^9 bytes) that a step may take; 0: what the machine, or its container, "
         "has free. Data that need more are refused before anything is read.",
-        "train", "evaluate",
+        "train", "evaluate", "promote",
         ge=0, le=100_000,
     )  # fmt: skip
     # data
@@ -175,12 +175,28 @@ class Settings(  # the fields of the last class come first, those of `Settings` 
         "", "Name of the data in the report; empty: what ingest called it.", "evaluate"
     )
     bootstrap_resamples: int = setting(
-        10_000, "Resamples of the users behind each interval.", "evaluate", ge=100, le=1_000_000
-    )
+        10_000, "Resamples of the users behind each interval.", "evaluate", "promote",
+        ge=100, le=1_000_000,
+    )  # fmt: skip
     # promote
     promote_tolerance: float = setting(
         0.0,
         "Largest relative loss of NDCG@10 against the champion that the gate accepts.",
+        "promote",
+        ge=0,
+        le=1,
+    )
+    refit_overlap: float = setting(
+        0.1,
+        "Least share of a user's items that the refitted model must list as the judged one does.",
+        "promote",
+        ge=0,
+        le=1,
+    )
+    refit_coverage: float = setting(
+        0.5,
+        "Least number of different items on the refitted model's lists, as a share of those on the "
+        "judged model's.",
         "promote",
         ge=0,
         le=1,

@@ -45,14 +45,14 @@ _log = logging.getLogger("nightrank.evaluate")
 def run(
     context: Context, split: str | None = None, model_version: str | None = None
 ) -> dict[str, Any]:
-    """Report `split` for a version (default: the candidate).
+    """Report `split` for a version (default: the candidate), or for that of which it is a refit.
 
     It is `nights`, one of SPLITS or `all`; None: `nights` and `warm`. Raises InputError for an
     unknown split, a missing version, another threshold than its own, or nights without users.
     """
     warehouse = context.warehouse
     names = _names(split)
-    bundle = context.registry.candidate(model_version)
+    bundle = context.registry.judged(model_version)
     settings = with_had_from(context.settings, warehouse, bundle.manifest.tables)
     context = replace(context, settings=settings)
     _refuse_other_questions(settings, bundle)

@@ -1,87 +1,133 @@
 """promote: make a version the champion, if it ranks no worse than today's, or than the baselines.
 
-- The gate compares NDCG@10 on past nights, the question that a night asks, as `evaluate` measured
-  it for both. Where nobody came back on any of those nights, it compares them on `warm`.
-- A version is refused that is worse than the best baseline beyond the interval of the difference,
-  also where it would be the first champion.
-- A figure that is no number is refused.
-- The lock of the champion is held from the comparison to the new alias, so that of two versions
-  that are promoted at once the second is compared with the first.
+- The floor: a version is refused that was worse than the best baseline when it was evaluated
+  (`jobs.gate.floor`), also where it would be the first champion.
+- The exam: both versions are asked the same on today's tables (`jobs.gate.exam`), and the candidate
+  is refused where it is worse beyond the interval and `promote_tolerance`.
+- The refit: what becomes the champion is the version fitted again to everything in the tables, the
+  judged part too, unless its lists surprise (`jobs.gate.refit_guard`).
+- The lock of the champion is held from the exam to the new alias, so that of two versions that are
+  promoted at once the second is compared with the first.
 
-Trade-off: each version was measured on the tables that it was trained on, so an old champion was
-asked about other nights than the candidate.
+Trade-off: a refit is served though nobody can judge it; `--as-judged` serves what was judged.
 """
 
-import math
+import logging
 from typing import Any
 
 from jobs.context import Context
-from jobs.versions.registry import CHAMPION, Registry
+from jobs.gate.exam import Compared, examine
+from jobs.gate.floor import refuse_below_baselines
+from jobs.gate.refit_guard import likeness, refuse_surprise
+from jobs.reports.text_table import aligned
+from jobs.versions.refitted import refitted
+from jobs.versions.registry import CHAMPION
+from jobs.warehouse.dataset import Dataset, read_dataset
+from jobs.warehouse.footprint import needs_of_training, refuse_too_large, size_of
 from models.errors import InputError
+from models.serving.bundle import Bundle
 
-GATE_METRIC, WITHOUT_NIGHTS = "nights_ndcg@10", "warm_ndcg@10"
+LISTED = 10
+
+_log = logging.getLogger("nightrank.promote")
 
 
-def run(context: Context, version: str | None = None) -> dict[str, Any]:
-    """Promote `version`, the candidate where None; InputError where the gate refuses it."""
-    registry, tolerance = context.registry, context.settings.promote_tolerance
-    with context.recorded("promote") as record:
-        bundle = registry.candidate(version)
-        record.model_version = bundle.version
-        record.inputs |= bundle.manifest.tables
-        if not bundle.exported:
-            raise InputError(
-                f"model version {bundle.version} is not exported: run `nightrank export` first"
-            )
-        metric = _metric(registry, bundle.version)
-        ours = _measured(registry, bundle.version, metric)
-        _refuse_below_baselines(registry, bundle.version, metric, ours, tolerance)
+def run(
+    context: Context, version: str | None = None, dry_run: bool = False, as_judged: bool = False
+) -> dict[str, Any]:
+    """Promote `version`, the candidate where None; InputError where the gate refuses it.
+
+    A `dry_run` shows the exam and changes nothing; `as_judged` serves the version without a refit.
+    """
+    settings, registry = context.settings, context.registry
+    judged = _judged(context, version)
+    tolerance = settings.promote_tolerance
+    refuse_below_baselines(registry.metrics_of(judged.version), judged.version, tolerance)
+    size = size_of(context.warehouse, judged.manifest.settings.factors)
+    refuse_too_large("promote", needs_of_training(size), settings.memory_gb)
+    if dry_run:
+        compared = _exam(context, read_dataset(context.warehouse), judged)
+        return _shown({"version": judged.version}, compared, tolerance)
+    with context.recorded("promote", model_version=judged.version) as record:
+        dataset = read_dataset(context.warehouse)
+        record.inputs |= dataset.versions
         with context.warehouse.lock(CHAMPION):
             before = registry.version_of(CHAMPION)
-            theirs = None if before is None else _measured(registry, before, metric)
-            if theirs is not None and ours < theirs * (1.0 - tolerance):
-                raise InputError(
-                    f"gate: version {bundle.version} has {metric} {ours:.4f}, the champion "
-                    f"{before} {theirs:.4f}, and setting `promote_tolerance` allows a loss of "
-                    f"{tolerance:.1%}; the champion stays"
-                )
-            registry.set_alias(CHAMPION, bundle.version)
-    return {
-        "champion": bundle.version,
-        "before": before,
-        "metric": metric,
-        "ndcg@10": ours,
-        "ndcg@10 before": theirs,
-    }
+            compared = _exam(context, dataset, judged)
+            _refuse_loss(compared, tolerance)
+            served = judged if as_judged else _served(context, dataset, judged)
+            record.model_version = served.version
+            registry.set_alias(CHAMPION, served.version)
+    done = {"champion": served.version, "judged": judged.version, "before": before}
+    return _shown(done, compared, tolerance)
 
 
-def _metric(registry: Registry, version: str) -> str:
-    """Return what the gate compares: `warm` only where the candidate's data has no nights."""
-    found = registry.metrics_of(version)
-    return WITHOUT_NIGHTS if GATE_METRIC not in found and WITHOUT_NIGHTS in found else GATE_METRIC
-
-
-def _refuse_below_baselines(
-    registry: Registry, version: str, metric: str, ours: float, tolerance: float
-) -> None:
-    """Raise InputError where even the upper end of the gain over the best baseline is a loss."""
-    split = metric.partition("_")[0]
-    best = _measured(registry, version, f"{split}_best_baseline_ndcg@10")
-    high = _measured(registry, version, f"{split}_gain_high")
-    if high < 0 and ours < best * (1.0 - tolerance):
+def _judged(context: Context, version: str | None) -> Bundle:
+    """Return the version to promote; of a refit the version that was judged."""
+    found = context.registry.judged(version)
+    if not found.exported:
         raise InputError(
-            f"gate: version {version} has {metric} {ours:.4f}, the best baseline {best:.4f}; the "
-            f"interval of the difference ends at {high:+.4f}, and setting `promote_tolerance` "
-            f"allows a loss of {tolerance:.1%}"
+            f"model version {found.version} is not exported: run `nightrank export` first"
         )
+    return found
 
 
-def _measured(registry: Registry, version: str, metric: str) -> float:
-    found = registry.metrics_of(version).get(metric)
-    if found is None or not math.isfinite(found):
-        problem = "has not been evaluated" if found is None else "was evaluated with no number"
-        raise InputError(
-            f"model version {version} {problem} ({metric}): run "
-            f"`nightrank evaluate --model-version {version}` first"
+def _exam(context: Context, dataset: Dataset, judged: Bundle) -> list[Compared]:
+    """Return what the exam found; nothing where there is no champion to compare with."""
+    champion = context.registry.version_of(CHAMPION)
+    if champion is None:
+        return []
+    try:
+        other = context.registry.judged(champion)
+    except InputError as error:  # the way out of a damaged champion is another one
+        _log.warning("the champion can't be compared: %s", error)
+        return []
+    if other.version == judged.version:
+        return []
+    found = examine(dataset, judged, other, context.settings.bootstrap_resamples)
+    if not found:
+        _log.warning("the champion isn't compared: the tables have too few likes to withhold any")
+    return found
+
+
+def _refuse_loss(compared: list[Compared], tolerance: float) -> None:
+    for one in compared:
+        if one.is_loss(tolerance):
+            low, mean, high = one.gain
+            raise InputError(
+                f"gate: asked as {one.asked}, {one.users} users, the candidate has NDCG@10 "
+                f"{one.candidate:.4f}, the champion {one.champion:.4f}, difference {mean:+.4f} "
+                f"[{low:+.4f}, {high:+.4f}], and setting `promote_tolerance` allows a loss of "
+                f"{tolerance:.1%}; the champion stays"
+            )
+
+
+def _shown(done: dict[str, Any], compared: list[Compared], tolerance: float) -> dict[str, Any]:
+    """Return what was done, and the exam for people and programs."""
+    columns = ("asked", "users", "champion", "candidate", "gain", "low", "high", "passed")
+    rows = [
+        (
+            one.asked, one.users, one.champion, one.candidate,
+            one.gain[1], one.gain[0], one.gain[2], not one.is_loss(tolerance),
         )
+        for one in compared
+    ]  # fmt: skip
+    lines = [f"{name:<9} {value or 'none'}" for name, value in done.items()]
+    text = "\n".join([*lines, aligned(columns, rows) if rows else "nothing to compare with"])
+    return {**done, "exam": [dict(zip(columns, row, strict=True)) for row in rows], "text": text}
+
+
+def _served(context: Context, dataset: Dataset, judged: Bundle) -> Bundle:
+    """Return the refit of the judged version; InputError where its lists surprise."""
+    if judged.manifest.fitted_with is None:
+        _log.warning(
+            "%s serves as it was judged: an earlier nightrank trained it, without a note of what "
+            "it was fitted with", judged.version,
+        )  # fmt: skip
+        return judged
+    settings = context.settings
+    found = refitted(context.warehouse, context.registry, judged, dataset)
+    alike = likeness(dataset, judged, found, LISTED)
+    _log.info("refit beside the judged version: %s", alike)
+    refuse_surprise(alike, settings.refit_overlap, settings.refit_coverage)
     return found

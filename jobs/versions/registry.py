@@ -57,8 +57,10 @@ class Registry:
         self._warehouse = warehouse
         self._tracking_uri = tracking_uri
 
-    def register(self, bundle: Bundle) -> None:
+    def register(self, bundle: Bundle, candidate: bool = True) -> None:
         """Record a version with its settings, and make it the candidate; again is the same.
+
+        A refit is no `candidate`: nothing judges it.
 
         Only who has made the version, or has opened it by `candidate`, may register it.
         """
@@ -81,7 +83,8 @@ class Registry:
                 run_id=run.info.run_id,
                 tags={_VERSION_TAG: bundle.version, _HASH_TAG: manifest},
             )
-        self.set_alias(CANDIDATE, bundle.version)
+        if candidate:
+            self.set_alias(CANDIDATE, bundle.version)
 
     def log_metrics(self, version: str, metrics: Mapping[str, float]) -> None:
         """Add metrics to the run of a version, under any names."""
@@ -132,6 +135,15 @@ class Registry:
         Raises InputError where there is none, or it isn't the one that was registered.
         """
         return self._opened(version or self._required(CANDIDATE))
+
+    def judged(self, version: str | None = None) -> Bundle:
+        """Return what `candidate` returns; of a refit the version that was judged.
+
+        Raises InputError as `candidate` does.
+        """
+        found = self.candidate(version)
+        before = found.manifest.judged_version
+        return found if before is None else self.candidate(before)
 
     def champion(self) -> Bundle:
         """Return the champion; InputError as `candidate` raises it."""

@@ -127,6 +127,7 @@ def _manifest(
         libraries={name: library_version(name) for name in LIBRARIES},
         contents=dataset.contents(),
         trained_until=float(dataset.interactions.time.max()),
+        fitted_with=result.fitted_with,
     )
 
 

@@ -2,8 +2,8 @@
 
 - The users' differences are drawn with replacement, as many as there are, again and again
   (`scipy.stats.bootstrap`).
-- The interval spans the middle 95 % of the means of the draws; the middle figure is the mean
-  of the differences themselves.
+- The interval spans the middle 95 % (`confidence`) of the means of the draws; the middle figure
+  is the mean of the differences themselves.
 
 Trade-off: plain percentiles, without correction for bias, as evaluation papers do.
 """
@@ -17,7 +17,12 @@ _DRAWS_AT_ONCE = 2_000_000
 
 
 def bootstrap_interval(
-    ours: Numbers, theirs: Numbers, resamples: int, seed: int = 0, users: Rows | None = None
+    ours: Numbers,
+    theirs: Numbers,
+    resamples: int,
+    seed: int = 0,
+    users: Rows | None = None,
+    confidence: float = 0.95,
 ) -> tuple[float, float, float]:
     """Return (low, mean, high) of `ours` - `theirs` [m], the same answers in the same order.
 
@@ -38,6 +43,7 @@ def bootstrap_interval(
         n_resamples=resamples,
         batch=max(_DRAWS_AT_ONCE // len(sums), 1),
         method="percentile",
+        confidence_level=confidence,
         rng=np.random.default_rng(seed),
     ).confidence_interval
     return float(found.low), mean, float(found.high)

@@ -68,7 +68,10 @@ class Question:
         """Return the question asked of `most` of its users, drawn at random where it has more."""
         if len(self.users) <= most:
             return self
-        rows = drawn(np.arange(len(self.users)), most)
+        return self.at(drawn(np.arange(len(self.users)), most))
+
+    def at(self, rows: Rows) -> "Question":
+        """Return the question asked of the users at these `rows` of it, in that order."""
         return replace(
             self,
             users=self.users[rows],

@@ -12,16 +12,18 @@ Trade-off: training these factors by gradients was tried and lost (docs/experime
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields, replace
 
 import numpy as np
 from scipy import sparse
 
 from models.data.arrays import Factors, Mask
 from models.data.interactions import Interactions
+from models.errors import InputError
 from models.factors.als import AlsBlock
-from models.factors.blocks import Block, BlockAlgorithm, Evidence
+from models.factors.blocks import Block, BlockAlgorithm, Evidence, HistoryWeights
 from models.factors.ease import EaseBlock
+from models.factors.fitted_with import FittedWith
 from models.factors.low_rank import whiten
 from models.factors.popularity import Popularity, RecentOptions, popularity_columns
 from models.factors.profile import ProfileOptions, fit_profile
@@ -43,6 +45,45 @@ class Algorithms:
     profile: ProfileOptions = field(default_factory=ProfileOptions)
     recent: RecentOptions = field(default_factory=RecentOptions)
     popularity: Popularity = field(default_factory=Popularity)
+
+    @classmethod
+    def of(
+        cls, fitted_with: FittedWith, blocks: Sequence[Block], popularity: Popularity
+    ) -> "Algorithms":
+        """Return the algorithms by which a version with these blocks and weights was fitted.
+
+        Raises InputError where this code has other blocks.
+        """
+        ours, theirs = [one.name for one in BLOCKS], [one.name for one in blocks]
+        if ours != theirs:
+            raise InputError(f"the version has blocks {theirs}, the code {ours}: train again")
+        fitted = (
+            replace(algorithm, weights=_weights(block))
+            for algorithm, block in zip(BLOCKS, blocks, strict=True)
+        )
+        options = {"penalty": fitted_with.ease_penalty, "below": fitted_with.ease_below}
+        return cls(
+            blocks=tuple(with_ease(block, **options) for block in fitted),
+            recent=RecentOptions(times=fitted_with.recent_times),
+            popularity=popularity,
+        )
+
+    @property
+    def fitted_with(self) -> FittedWith:
+        """What a version has to keep beside its weights, to be fitted again."""
+        [ease] = [one.options for one in self.blocks if isinstance(one, EaseBlock)]
+        return FittedWith(ease.penalty, ease.below, self.recent.times)
+
+
+def with_ease(block: BlockAlgorithm, **options: float) -> BlockAlgorithm:
+    """Return the block of EASE with other `options`, any other block as it is."""
+    if not isinstance(block, EaseBlock):
+        return block
+    return replace(block, options=replace(block.options, **options))
+
+
+def _weights(block: Block) -> HistoryWeights:
+    return HistoryWeights(**{one.name: getattr(block, one.name) for one in fields(HistoryWeights)})
 
 
 @dataclass(frozen=True)

@@ -25,9 +25,9 @@ from models.data.splits import Trial, make_split
 from models.errors import InputError
 from models.evaluation.bootstrap import bootstrap_interval
 from models.evaluation.question import ask, judge
-from models.factors.blocks import BELOW_IN_FIT, BlockAlgorithm
+from models.factors.blocks import BELOW_IN_FIT
 from models.factors.ease import EaseBlock, EaseOptions
-from models.factors.start import Algorithms
+from models.factors.start import Algorithms, with_ease
 from models.nights.parts import ScoreParts
 from models.nights.recipe import Recipe
 from models.nights.visit_gains import likeliest
@@ -96,7 +96,8 @@ def _fits(default: Algorithms, trial: Trial) -> Iterator[Algorithms]:
     graded = (trial.labelled_train.value < trial.threshold).any()
     for below in (0.0, BELOW_IN_FIT) if graded else (0.0,):
         for penalty in PENALTIES:
-            yield _fitted_with(default, replace(ease, penalty=penalty, below=below))
+            blocks = (with_ease(one, penalty=penalty, below=below) for one in default.blocks)
+            yield replace(default, blocks=tuple(blocks))
 
 
 def _learned(parts: ScoreParts, algorithms: Algorithms) -> Numbers:
@@ -146,10 +147,3 @@ def _flat(algorithms: Algorithms) -> Algorithms:
 
 def _ease(algorithms: Algorithms) -> EaseOptions | None:
     return next((one.options for one in algorithms.blocks if isinstance(one, EaseBlock)), None)
-
-
-def _fitted_with(algorithms: Algorithms, options: EaseOptions) -> Algorithms:
-    def fitted(block: BlockAlgorithm) -> BlockAlgorithm:
-        return replace(block, options=options) if isinstance(block, EaseBlock) else block
-
-    return replace(algorithms, blocks=tuple(map(fitted, algorithms.blocks)))

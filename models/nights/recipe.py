@@ -8,7 +8,7 @@
 Trade-off: the language model isn't tuned again for each night, which would take minutes each.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -17,19 +17,21 @@ import torch
 from scipy import sparse
 
 from models.data.arrays import Factors, Rows
-from models.data.interactions import Interactions
+from models.data.interactions import Catalogue, Interactions
 from models.data.matrices import idle_days, pad_histories
 from models.data.repeats import NO_REPEATS, Repeats
 from models.data.splits import Trial
+from models.data.texts import item_texts
 from models.evaluation.question import Question
 from models.factors.popularity import POPULARITY_SIZE
 from models.factors.start import Algorithms, Start, collaborative_start
-from models.factors.text_map import content_features
+from models.factors.text_map import TextMap, content_features
 from models.network.towers import TwoTowers
 from models.nights.parts import ScoreParts, unit_scores
 from models.nights.past_nights import numbered
 from models.nights.users import TowerScorer
 from models.nights.weights import NightChoice, choose_night_weights
+from models.serving.manifest import Manifest
 
 
 @dataclass(frozen=True)
@@ -67,14 +69,19 @@ class Recipe:
             repeats,
         )
 
+    def fitted(
+        self, labelled: Interactions, threshold: float, algorithms: Algorithms
+    ) -> tuple[TwoTowers, TextMap]:
+        """Fit to `labelled` interactions, positive from `threshold` on or not."""
+        towers = TwoTowers(self.items.shape[1], self._start(labelled, threshold, algorithms))
+        return towers, towers.fit_text_maps(self.items, self.columns, towers.known)
+
     @torch.no_grad()
     def scorer(self, trial: Trial, algorithms: Algorithms) -> TowerScorer:
         """Fit to the trial's training part; the scorer asks at the trial's clock."""
-        start = self._start(trial, algorithms)
-        towers = TwoTowers(self.items.shape[1], start)
-        solved = towers.fit_text_maps(self.items, self.columns, towers.known)
+        towers, solved = self.fitted(trial.labelled_train, trial.threshold, algorithms)
         sums = torch.from_numpy((self.columns @ solved.attributes).astype(np.float32))
-        size = start.ranking.shape[1]
+        size = towers.own_ranking.shape[1]
         ranking, history = towers.item_factors(
             torch.from_numpy(self.items),
             sums[:, :size],
@@ -126,12 +133,12 @@ class Recipe:
         """The items' text and attribute features [n, w + c]."""
         return content_features(self.items, self.columns)
 
-    def _start(self, trial: Trial, algorithms: Algorithms) -> Start:
+    def _start(self, labelled: Interactions, threshold: float, algorithms: Algorithms) -> Start:
         """Fit all blocks to the items that anybody had liked, and leave the others zeros."""
-        known = np.unique(trial.train.item)
+        known = np.unique(labelled.positives(threshold).item)
         start = collaborative_start(
-            numbered(trial.labelled_train, known),
-            trial.threshold,
+            numbered(labelled, known),
+            threshold,
             sparse.csr_array(self._content[known]),
             self.profiles,
             self.factors,
@@ -145,6 +152,28 @@ class Recipe:
             history=_at(start.history, known, len(liked)),
             known=liked,
         )
+
+
+def recipe_of_version(
+    manifest: Manifest,
+    catalogue: Catalogue,
+    profiles: Sequence[str],
+    columns: sparse.csr_array,
+    encode: Callable[[Sequence[str]], Factors],
+) -> Recipe:
+    """Return the recipe of a version under the vectors that `encode` gives to texts.
+
+    `profiles` are the texts of all users, `columns` [n, c] the catalogue's attributes.
+    """
+    distinct, rows = np.unique(np.array(profiles, dtype=object), return_inverse=True)
+    return Recipe(
+        items=encode(item_texts(catalogue)),
+        profiles=encode(distinct.tolist())[rows],
+        profile_texts=profiles,
+        columns=columns,
+        factors=manifest.settings.factors,
+        length=manifest.history_length,
+    )
 
 
 def _at(factors: Factors, rows: Rows, n_items: int) -> Factors:

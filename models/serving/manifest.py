@@ -17,10 +17,13 @@ from typing import Any, TypeVar, get_type_hints
 
 from models.errors import InputError
 from models.factors.blocks import Block
+from models.factors.fitted_with import FittedWith
 from models.factors.popularity import Popularity
 
 Value = str | int | float | bool
+EVERYTHING = "everything"  # the split of a version that may answer no question
 T = TypeVar("T")
+D = TypeVar("D")
 
 
 @dataclass(frozen=True)
@@ -139,7 +142,7 @@ class Manifest:
     export_settings: Mapping[str, Value] | None = None
     """The settings of the export; None for a version that `train` made."""
     code: str | None = None
-    """Hash of the code that trained it; None before version 0.2.0, as the three below."""
+    """Hash of the code that trained it; None before 0.2.0, as the three below."""
     export_code: str | None = None
     """Hash of the code that exported it."""
     export_machine: Mapping[str, str] | None = None
@@ -150,20 +153,23 @@ class Manifest:
     """When the newest interaction of its training was, in seconds since 1970; None before 0.3.0."""
     contents: str | None = None
     """Hash of the data that it was trained on; None before 0.3.0."""
+    fitted_with: FittedWith | None = None
+    """What the data chose for its closed form; None before 0.3.0."""
+    judged_version: str | None = None
+    """The version that was judged, of which this one is a refit on everything; else None."""
 
     def to_json(self) -> dict[str, Any]:
         """Return the contents of `model.json`; fields that are None are left out."""
-        content = {
-            one.name: getattr(self, one.name) for one in fields(self) if one.name != "encoder"
-        }
+        content = {one.name: getattr(self, one.name) for one in fields(self)}
         content |= {
             **self.encoder.to_json(),
             "settings": dict(self.settings.values),
             "blocks": [asdict(block) for block in self.blocks],
             "popularity": asdict(self.popularity),
+            "fitted_with": None if self.fitted_with is None else asdict(self.fitted_with),
             "files": {name: asdict(facts) for name, facts in self.files.items()},
         }
-        return {name: value for name, value in content.items() if value is not None}
+        return {name: one for name, one in content.items() if one is not None and name != "encoder"}
 
     @classmethod
     def from_json(cls, content: object, file: Path) -> "Manifest":
@@ -190,14 +196,16 @@ class Manifest:
             learning_curve=keys.take("learning_curve", _list(_mapping(_number))),
             libraries=keys.take("libraries", _mapping(_text)),
             files=keys.take("files", _mapping(_record(FileFacts))),
-            trained_version=keys.take("trained_version", _optional(_text), None),
-            export_settings=keys.take("export_settings", _optional(_mapping(_value)), None),
-            code=keys.take("code", _optional(_text), None),
-            export_code=keys.take("export_code", _optional(_text), None),
-            export_machine=keys.take("export_machine", _optional(_mapping(_text)), None),
-            quantisation=keys.take("quantisation", _optional(_text), None),
-            trained_until=keys.take("trained_until", _optional(_number), None),
-            contents=keys.take("contents", _optional(_text), None),
+            trained_version=keys.take("trained_version", _text, None),
+            export_settings=keys.take("export_settings", _mapping(_value), None),
+            code=keys.take("code", _text, None),
+            export_code=keys.take("export_code", _text, None),
+            export_machine=keys.take("export_machine", _mapping(_text), None),
+            quantisation=keys.take("quantisation", _text, None),
+            trained_until=keys.take("trained_until", _number, None),
+            contents=keys.take("contents", _text, None),
+            fitted_with=keys.take("fitted_with", _record(FittedWith), None),
+            judged_version=keys.take("judged_version", _text, None),
         )
         keys.refuse_others()
         return manifest
@@ -212,7 +220,7 @@ class _Keys:
         self._left = dict(content)
         self._file = file
 
-    def take(self, name: str, read: Callable[[object], T], *default: T) -> T:
+    def take(self, name: str, read: Callable[[object], T], *default: D) -> T | D:
         if name not in self._left:
             if default:
                 return default[0]
@@ -251,10 +259,6 @@ def _list(read: Callable[[object], T]) -> Callable[[object], list[T]]:
 
 def _mapping(read: Callable[[object], T]) -> Callable[[object], dict[str, T]]:
     return lambda value: {str(name): read(one) for name, one in _checked(value, dict).items()}
-
-
-def _optional(read: Callable[[object], T]) -> Callable[[object], T | None]:
-    return read
 
 
 def _record(kind: type[T], younger: frozenset[str] = frozenset()) -> Callable[[object], T]:

@@ -29,6 +29,7 @@ from models.data.interactions import Interactions
 from models.errors import InputError
 from models.evaluation.interest import Interest, fit_interest
 from models.evaluation.question import ask
+from models.factors.fitted_with import FittedWith
 from models.factors.start import Algorithms
 from models.factors.text_map import TextMap
 from models.network.encoder import TextEncoder
@@ -51,7 +52,8 @@ _log = logging.getLogger("nightrank.train")
 class Finetuned:
     """The best model, its validation metrics, and whatever else a version's files are written from.
 
-    `pretrained_vectors` [t, w] are those before the training, `curve` is the trainer's log.
+    `pretrained_vectors` [t, w] are those before the training, `curve` is the trainer's log,
+    `fitted_with` what the data chose for the closed form.
     """
 
     model: FinetunedModel
@@ -60,6 +62,7 @@ class Finetuned:
     interest: Interest
     pretrained_vectors: Factors
     curve: list[dict[str, float]]
+    fitted_with: FittedWith
 
 
 def finetune(
@@ -100,7 +103,8 @@ def finetune(
     metrics["trained_parameters"] = trained
     curve = [dict(entry) for entry in trainer.state.log_history]
     interest, text_map = _closed_form(model, task, options, choice.algorithms)
-    return Finetuned(model, metrics, text_map, interest, pretrained, curve)
+    fitted_with = choice.algorithms.fitted_with
+    return Finetuned(model, metrics, text_map, interest, pretrained, curve, fitted_with)
 
 
 def _trained(

@@ -10,7 +10,9 @@ from safetensors.torch import load_file, save_file
 
 from models.data.attributes import AttributeColumns
 from models.errors import InputError
+from models.evaluation.interest import Interest
 from models.factors.start import Start
+from models.factors.text_map import TextMap
 from models.network.adaptation.choice import UNMERGED, adapt
 from models.network.adaptation.wrapping import wrapped
 from models.network.encoder import TextEncoder
@@ -45,8 +47,16 @@ def save_weights(
     save_file(model.towers.state_dict(), folder / TOWER_WEIGHTS)
     np.save(folder / PRETRAINED_VECTORS, result.pretrained_vectors[: len(texts)])
     np.save(folder / FINE_TUNED_VECTORS, model.bank.vectors[: len(texts)].cpu().numpy())
-    np.save(folder / ATTRIBUTE_FACTORS, result.text_map.attributes)
-    interest = result.interest
+    (folder / TEXTS).write_text(json.dumps(texts, ensure_ascii=False), "utf-8")
+    save_closed_form(result.text_map, result.interest, columns, folder)
+
+
+def save_closed_form(
+    text_map: TextMap, interest: Interest, columns: AttributeColumns, folder: Path
+) -> None:
+    """Write what attributes add to factors, and what interest prediction needs, into `folder`."""
+    np.save(folder / ATTRIBUTE_FACTORS, text_map.attributes)
+    (folder / ATTRIBUTES).write_text(json.dumps(columns.to_json(), ensure_ascii=False), "utf-8")
     save_arrays(
         {
             "coefficients": interest.coefficients,
@@ -57,11 +67,6 @@ def save_weights(
         },
         folder / INTEREST,
     )
-    for name, content in (
-        (ATTRIBUTES, columns.to_json()),
-        (TEXTS, texts),
-    ):
-        (folder / name).write_text(json.dumps(content, ensure_ascii=False), "utf-8")
 
 
 def load_encoder(bundle: Bundle) -> TextEncoder:

@@ -21,7 +21,7 @@ COMMANDS = (
     ("nightrank train", "some minutes: a candidate version"),
     ("nightrank export", "prunes and quantises it"),
     ("nightrank evaluate", "writes reports/evaluation.md"),
-    ("nightrank promote", "makes it the champion"),
+    ("nightrank promote", "makes its refit on everything the champion"),
     ("nightrank score", "every user-item pair, for the night after the newest event"),
     ("nightrank publish", "shows the night"),
     (_QUERY, ""),
