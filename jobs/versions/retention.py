@@ -1,7 +1,8 @@
 """Which model versions go: those that no alias, no night and no count names any more.
 
 - What stays: the champion, the candidate, the newest `keep_versions`, whatever made a night that is
-  staged or published, and the trained version of an export that stays.
+  staged or published, the trained version of an export that stays, and the judged version of a
+  refit that stays.
 - Of a version that goes, the folder, its curves and its entry in the registry go. The folder gets
   the name of a version in the making first: it is gone at once, and a kill leaves what every maker
   of that version, and `doctor --repair`, takes for what it is.
@@ -23,6 +24,7 @@ from jobs.versions.workplace import CHECKPOINTS, PARTIAL, curves_of, only_maker,
 from jobs.warehouse.delta import Warehouse
 from models.errors import InputError
 from models.serving.bundle import MANIFEST, read_manifest
+from models.serving.manifest import Manifest
 
 LOGGER = logging.getLogger(__name__)
 _DAY = 86_400  # seconds
@@ -71,20 +73,29 @@ def _kept(registry: Registry, keep_versions: int, of_nights: Collection[str]) ->
     aliased = {one.version for one in known if one.aliases}
     newest = {one.version for one in known[:keep_versions]}
     kept = aliased | newest | set(of_nights)
-    return kept | {source for one in kept if (source := _trained_version(registry, one))}
+    return kept.union(*(_made_from(registry, one) for one in kept))
 
 
-def _trained_version(registry: Registry, version: str) -> str | None:
-    folder = registry.folder_of(version)
+def _made_from(registry: Registry, version: str) -> set[str]:
+    """Return the trained and the judged version that a version names."""
+    manifest = _manifest(registry, version)
+    if manifest is None:
+        return set()
+    return {one for one in (manifest.trained_version, manifest.judged_version) if one}
+
+
+def _manifest(registry: Registry, version: str) -> Manifest | None:
     try:
-        return read_manifest(folder).trained_version
+        return read_manifest(registry.folder_of(version))
     except InputError:  # there is none, or it is damaged: then it names nothing
         return None
 
 
 def _maker(registry: Registry, version: str) -> str:
     """Return the name under which a version is made: of an export that without its quantisation."""
-    return version.rpartition("-")[0] if _trained_version(registry, version) else version
+    manifest = _manifest(registry, version)
+    exported = manifest is not None and manifest.trained_version and not manifest.judged_version
+    return version.rpartition("-")[0] if exported else version
 
 
 def _remove(registry: Registry, version: str) -> None:

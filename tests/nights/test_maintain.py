@@ -314,11 +314,14 @@ def test_old_runs_go_and_doctor_still_tells_one_that_was_lost(settings: Settings
     assert "numbers on" in found.problem
 
 
-def registered(settings: Settings, version: str, trained: str | None = None) -> None:
+def registered(
+    settings: Settings, version: str, trained: str | None = None, judged: str | None = None
+) -> None:
     registry = Context.of(settings).registry
     folder = registry.folder_of(version)
     folder.mkdir(parents=True)
-    made = replace(toy_version.manifest(version, ["a"]), trained_version=trained)
+    made = toy_version.manifest(version, ["a"])
+    made = replace(made, trained_version=trained, judged_version=judged)
     registry.register(write_manifest(folder, made))
 
 
@@ -347,6 +350,13 @@ def test_the_source_of_a_version_that_stays_stays(settings: Settings) -> None:
         registered(settings, version, trained)
     one = Context.of(settings.model_copy(update={"keep_versions": 1}))
     assert maintain.run(one)["model_versions"] == ["c", "a"]
+    registered(settings, "b-all-1", "b", "b-1-int8")
+    registered(settings, "d")
+    Context.of(settings).registry.set_alias(CHAMPION, "b-all-1")
+    assert maintain.run(one)["model_versions"] == []
+    registered(settings, "e")
+    Context.of(settings).registry.set_alias(CHAMPION, "d")
+    assert set(maintain.run(one)["model_versions"]) == {"b-all-1", "b-1-int8", "b"}
 
 
 def test_a_version_that_is_promoted_meanwhile_stays(
