@@ -32,6 +32,7 @@ COLUMNS = (
     ("popularity", "popularity_percentile@10", "{:.3f}"),
     ("novelty", "novelty@10", "{:.2f}"),
     ("diversity", "diversity@10", "{:.3f}"),
+    ("new items", "new_items@10", "{:.3f}"),
 )
 
 
@@ -121,6 +122,11 @@ def _split_sections(name: str, found: dict[str, Any], bars: str, slices: str | N
         table(header, rows),
         f"![NDCG@10 of each model on {name}]({bars})",
     ]
+    if "new_items_liked" in found:
+        sections.append(
+            f"Of what was liked, {found['new_items_liked']:.1%} are items that nobody had liked "
+            'before; "new items" is their share in the lists.'
+        )
     if "nights" in found:
         sections += [_tuned_on(found), _night_table(found["nights"])]
     if "shipped" in found["seeds"]:

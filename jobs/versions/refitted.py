@@ -63,7 +63,7 @@ def _name(judged: Bundle, dataset: Dataset) -> str:
     identity = {
         "judged": judged.version,
         "tables": dataset.versions,
-        "contents": dataset.contents(),
+        "contents": dataset.contents,
         "code": code_hash(),
     }
     return f"{judged.manifest.trained_version}-all-{identity_hash(identity)[:12]}"
@@ -95,7 +95,7 @@ def _described(
         judged_version=judged.version,
         blocks=fitted.blocks,
         tables=dataset.versions,
-        contents=dataset.contents(),
+        contents=dataset.contents,
         trained_until=float(dataset.interactions.time.max()),
         item_ids=item_ids[fitted.known].tolist(),
         rated_item_ids=item_ids[fitted.rated].tolist(),

@@ -47,7 +47,7 @@ def version_name(settings: Settings, dataset: Dataset) -> str:
     identity = {
         "settings": training_settings(settings),
         "tables": dataset.versions,
-        "contents": dataset.contents(),
+        "contents": dataset.contents,
         "code": code_hash(),
         "language models": language_model_hashes(settings),
     }
@@ -125,7 +125,7 @@ def _manifest(
         learning_curve=result.curve,
         code=code_hash(),
         libraries={name: library_version(name) for name in LIBRARIES},
-        contents=dataset.contents(),
+        contents=dataset.contents,
         trained_until=float(dataset.interactions.time.max()),
         fitted_with=result.fitted_with,
     )

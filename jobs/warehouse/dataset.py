@@ -15,6 +15,7 @@ import hashlib
 import json
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -40,8 +41,9 @@ class Dataset:
     user_attributes: tuple[dict[str, str], ...]
     versions: dict[str, int]
 
+    @cached_property
     def contents(self) -> str:
-        """Return a hash of all that models are fitted on, whatever the tables' versions are."""
+        """A hash of all that models are fitted on, whatever the tables' versions are."""
         digest = hashlib.sha256()
         items, events = self.catalogue, self.interactions
         for words in (items.item_ids, items.titles, items.texts, self.user_ids, self.profiles):
@@ -85,7 +87,7 @@ def read_training_data(warehouse: Warehouse, manifest: Manifest) -> Dataset:
     Raises InputError where the tables have been deleted and made anew since then.
     """
     dataset = read_dataset(warehouse, manifest.tables)
-    if manifest.contents is not None and manifest.contents != dataset.contents():
+    if manifest.contents is not None and manifest.contents != dataset.contents:
         raise InputError(
             f"model version {manifest.version} was trained on other tables than those under "
             f"{warehouse.root}, which were made anew since: run `nightrank train`"

@@ -98,6 +98,11 @@ def popularity_percentile(rows: Rows, popularity: Rows) -> float:
     return _mean(percentile[rows[rows >= 0]])
 
 
+def new_items(rows: Rows, popularity: Rows) -> float:
+    """Return the share of the listed items that nobody had liked before."""
+    return _mean(popularity[rows[rows >= 0]] == 0)
+
+
 def novelty(rows: Rows, popularity: Rows, n_users: int) -> float:
     """Return the mean of -log2 of the share of users who have each listed item.
 

@@ -30,6 +30,7 @@ from models.evaluation.metrics import (
     diversity,
     gini,
     list_overlap,
+    new_items,
     novelty,
     popularity_percentile,
     recommendation_counts,
@@ -194,12 +195,19 @@ def headline(question: Question, answer: Answer, vectors: Factors | None) -> dic
         f"top_item@{CUTOFF}": float(counts.max(initial=0)) / max(len(rows), 1),
         f"popularity_percentile@{CUTOFF}": popularity_percentile(rows, known),
         f"novelty@{CUTOFF}": novelty(rows, known, n_users),
+        f"new_items@{CUTOFF}": new_items(rows, known),
     }
     if vectors is not None:
         found[f"diversity@{CUTOFF}"] = diversity(rows, vectors)
     labelled, _ = labelled_pairs(question)
     auc = area_under_curve(answer.pair_scores, labelled.value >= question.trial.threshold)
     return found if auc is None else {**found, "auc": auc}
+
+
+def new_items_liked(question: Question) -> float:
+    """Return the share of what is true that are items which nobody had liked before."""
+    known = popularity_counts(question.trial.train)
+    return _mean(known[question.truth.indices] == 0)
 
 
 def choose(question: Question, options: Iterable[tuple[Option, Scorer]]) -> Option:

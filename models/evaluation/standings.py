@@ -13,7 +13,14 @@ from models.data.arrays import Factors, Numbers, Rows
 from models.evaluation.bootstrap import bootstrap_interval
 from models.evaluation.contender import Contender
 from models.evaluation.metrics import area_under_curve, calibration_error, reliability
-from models.evaluation.question import Answer, Question, headline, judge, labelled_pairs
+from models.evaluation.question import (
+    Answer,
+    Question,
+    headline,
+    judge,
+    labelled_pairs,
+    new_items_liked,
+)
 from models.evaluation.slices import ndcg_slices
 
 
@@ -28,6 +35,7 @@ def standings(
     """Judge `models` on one question and return the split's part of the report.
 
     - `users`: how many were asked, of a sample also `drawn_from`. `models`: metrics by model.
+    - `new_items_liked`: the share of what is true that nobody had liked before.
     - `chosen`: what validation chose. `seeds`: each training's metrics, of more than one.
     - `intervals`: "ours-other" -> (low, mean, high) of the difference in NDCG@10, and "ours" -> of
       ours itself; none where `ours` isn't among the models.
@@ -50,6 +58,7 @@ def standings(
     }
     return {
         **asked(question),
+        "new_items_liked": new_items_liked(question),
         "models": {name: _mean(some) for name, some in metrics.items()},
         "seeds": {name: some for name, some in metrics.items() if len(some) > 1},
         "intervals": intervals_to_others(ndcg, ours, resamples) if ours in models else {},

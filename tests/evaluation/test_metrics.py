@@ -15,6 +15,7 @@ from models.evaluation.metrics import (
     diversity,
     gini,
     list_overlap,
+    new_items,
     novelty,
     popularity_percentile,
     recommendation_counts,
@@ -114,6 +115,7 @@ def test_popularity_and_novelty_by_hand() -> None:
     rows = np.array([[0, 1], [3, -1]])
     assert popularity_percentile(rows, popularity) == pytest.approx((1 + 0.5 + 0) / 3)
     assert novelty(rows, popularity, n_users=8) == pytest.approx((0 + 1 + 3) / 3)
+    assert new_items(rows, popularity) == pytest.approx(1 / 3)
 
 
 def test_diversity_by_hand() -> None:

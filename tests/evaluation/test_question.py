@@ -15,7 +15,8 @@ from models.data.interactions import History, Interactions
 from models.data.repeats import Repeats
 from models.data.splits import SPLITS, Split, Trial, make_split
 from models.evaluation.contender import Contender
-from models.evaluation.question import ask, choose, headline, judge
+from models.evaluation.question import ask, choose, headline, judge, new_items_liked
+from models.evaluation.returning import question_of_returning
 from models.evaluation.slices import ndcg_slices
 from models.evaluation.standings import standings
 
@@ -193,6 +194,35 @@ def test_choosing_takes_the_best_and_the_first_of_equals() -> None:
         ("equal", scorer_of(good, question.users)),
     ]
     assert choose(question, options) == "good"
+
+
+def test_what_is_new_is_what_nobody_had_liked_before() -> None:
+    question = ask(some_split(name="cold_item").final, NO_PROFILES)
+    assert new_items_liked(question) == 1.0
+    trial = some_split(name="warm").final
+    unknown = set(range(ITEMS)) - set(trial.train.item.tolist())
+    answers = ask(trial, NO_PROFILES).truth.tocoo()
+    expected = np.mean([item in unknown for item in answers.col])
+    assert new_items_liked(ask(trial, NO_PROFILES)) == pytest.approx(expected)
+
+
+def test_who_came_back_is_asked_with_the_days_that_had_passed() -> None:
+    """One of three users came back after four days, one at once, one had no history."""
+    day = 86_400.0
+    trial = some_split().final
+    before = Interactions(*map(np.array, ([0, 1], [0, 1], [5.0, 5.0], [day, day])), 3, 4)
+    truth = Interactions(
+        *map(np.array, ([0, 0, 1, 2], [1, 2, 2, 3], [5.0] * 4, [5 * day, 9 * day, day + 9, day])),
+        3, 4,
+    )  # fmt: skip
+    trial = replace(
+        trial, train=before, given=before, labelled_train=before, labelled_given=before,
+        truth=truth, labelled=truth, candidates=np.arange(4),
+    )  # fmt: skip
+    question, clock = question_of_returning(ask(trial, ("",) * 3))
+    assert question.users.tolist() == [0]
+    [history] = question.histories
+    assert (clock - history.time[-1]) / day == pytest.approx(4.0)
 
 
 def test_nobody_to_ask_leaves_the_first_option() -> None:

@@ -112,7 +112,7 @@ def _manifest(version: str, dataset: Dataset) -> Manifest:
         toy_version.manifest(version, []),
         settings=TrainedWith({"positive_threshold": 4.0, "factors": FACTORS}),
         tables=dataset.versions,
-        contents=dataset.contents(),
+        contents=dataset.contents,
         blocks=tuple(Block(name=one.name, size=1, **vars(one.weights)) for one in BLOCKS),
         fitted_with=Algorithms().fitted_with,
         trained_version=f"trained-{version}",

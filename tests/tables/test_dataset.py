@@ -108,14 +108,14 @@ def test_tables_made_anew_are_other_data_though_their_versions_are_the_same(
     write_interactions(warehouse, ROWS)
     before = read_dataset(warehouse)
     manifest = toy_version.manifest("v", [])
-    manifest = replace(manifest, tables=before.versions, contents=before.contents())
-    assert read_training_data(warehouse, manifest).contents() == before.contents()
+    manifest = replace(manifest, tables=before.versions, contents=before.contents)
+    assert read_training_data(warehouse, manifest).contents == before.contents
     for name in (ITEMS, INTERACTIONS):
         shutil.rmtree(warehouse.path(name))
     write_items(warehouse, "x", "9", "10")
     write_interactions(warehouse, [("other", *row[1:]) for row in ROWS])
     after = read_dataset(warehouse)
     assert (after.versions, len(after.interactions)) == (before.versions, len(before.interactions))
-    assert after.contents() != before.contents()
+    assert after.contents != before.contents
     with pytest.raises(InputError, match="made anew since: run `nightrank train`"):
         read_training_data(warehouse, manifest)
