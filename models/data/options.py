@@ -1,10 +1,12 @@
 """Options of the data: whether items may be listed again, and how training texts are varied."""
 
 from collections.abc import Mapping
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from models.data.repeats import Repeats
 from models.options import Options, option
+
+if TYPE_CHECKING:
+    from models.data.repeats import Repeats
 
 
 class RepeatOptions(Options):
@@ -28,8 +30,10 @@ class RepeatOptions(Options):
     )  # fmt: skip
 
     @property
-    def repeat_policy(self) -> Repeats:
+    def repeat_policy(self) -> "Repeats":
         """The policy that the options say, once what the data say stands in `had_from`."""
+        from models.data.repeats import Repeats  # needs numpy, which settings alone don't
+
         days = {"never": None, "after_days": float(self.repeat_after_days), "always": 0.0}
         return Repeats(days[self.repeats], self.had_from)
 

@@ -34,14 +34,13 @@ def standings(
 ) -> dict[str, Any]:
     """Judge `models` on one question and return the split's part of the report.
 
-    - `users`: how many were asked, of a sample also `drawn_from`. `models`: metrics by model.
-    - `new_items_liked`: the share of what is true that nobody had liked before.
+    - `users`: how many were asked, of a sample also `drawn_from`; `new_items_liked`: the share of
+      what is true that nobody had liked before. `models`: metrics by model.
     - `chosen`: what validation chose. `seeds`: each training's metrics, of more than one.
     - `intervals`: "ours-other" -> (low, mean, high) of the difference in NDCG@10, and "ours" -> of
       ours itself; none where `ours` isn't among the models.
     - `interest`: how well labelled pairs were predicted, by model that does so.
-    - `slices`: NDCG@10 by group, see `models.evaluation.slices`; `user_attributes` stand by user
-      row.
+    - `slices`: NDCG@10 by group, see `models.evaluation.slices`; `user_attributes` are by user row.
     """
     answers = {
         name: [judge(question, score) for score in model.scores] for name, model in models.items()
@@ -58,7 +57,6 @@ def standings(
     }
     return {
         **asked(question),
-        "new_items_liked": new_items_liked(question),
         "models": {name: _mean(some) for name, some in metrics.items()},
         "seeds": {name: some for name, some in metrics.items() if len(some) > 1},
         "intervals": intervals_to_others(ndcg, ours, resamples) if ours in models else {},
@@ -85,11 +83,11 @@ def intervals_to_others(
     }
 
 
-def asked(question: Question) -> dict[str, int]:
-    """Return the number of `users` asked and, where they are a sample, of how many."""
+def asked(question: Question) -> dict[str, float]:
+    """Return the number of `users` asked, of how many if a sample, and `new_items_liked`."""
     users = len(question.users)
     sample = {"drawn_from": question.drawn_from} if question.drawn_from > users else {}
-    return {"users": users, **sample}
+    return {"users": users, **sample, "new_items_liked": new_items_liked(question)}
 
 
 def _ndcg(answers: Sequence[Answer]) -> Numbers:

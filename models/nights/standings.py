@@ -16,7 +16,7 @@ import numpy as np
 
 from models.data.arrays import Factors, Numbers, Rows
 from models.evaluation.contender import Contender
-from models.evaluation.question import Question, headline, judge, new_items_liked
+from models.evaluation.question import Question, headline, judge
 from models.evaluation.standings import asked, intervals_to_others
 
 AskedNight = tuple[Question, Mapping[str, Contender]]
@@ -32,13 +32,11 @@ def night_standings(
     there is no night.
     """
     answered: list[Rows] = []
-    new_liked: list[float] = []
     ndcg: dict[str, list[Numbers]] = defaultdict(list)
     metrics: dict[str, list[dict[str, float]]] = defaultdict(list)
-    table = []
+    table: list[dict[str, Any]] = []
     for question, models in nights:
         answered.append(question.users)
-        new_liked.append(new_items_liked(question))
         for name, model in models.items():
             answer = judge(question, model.scores[0])
             ndcg[name].append(answer.ndcg())
@@ -52,7 +50,9 @@ def night_standings(
     joined = {name: np.concatenate(values) for name, values in ndcg.items()}
     return {
         "users": len(np.unique(users)),
-        "new_items_liked": float(np.average(new_liked, weights=weights)),
+        "new_items_liked": float(
+            np.average([one["new_items_liked"] for one in table], weights=weights)
+        ),
         "models": {name: _mean(some, weights) for name, some in metrics.items()},
         "seeds": {},
         "intervals": intervals_to_others(joined, ours, resamples, users),
