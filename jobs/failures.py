@@ -16,7 +16,7 @@ import tempfile
 import traceback
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,6 +28,7 @@ from models.errors import InputError
 DEFECT, INPUT, PLATFORM = 1, 2, 3
 LOGS = "logs"
 _LONGEST, _LOGS_KEPT = 300, 100
+_TRACEBACK = "Traceback (most recent call last):"
 
 
 @dataclass(frozen=True)
@@ -177,6 +178,9 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
 def _said(error: BaseException) -> str:
     """Return the first words of an error, without colours and native stack frames."""
     plain = re.sub(r"\x1b\[[0-9;]*m|↳", "", str(error))
+    if _TRACEBACK in plain:  # of a Python worker: its last line is what it says
+        before, _, after = plain.partition(_TRACEBACK)
+        plain = before + "\n".join(line for line in after.splitlines() if line[:1].strip())
     told = [line for line in plain.splitlines() if line.strip()]
     frames = (at for at, line in enumerate(told) if re.match(r"\s*(0: |at |\tat |JVM stack)", line))
     text = " ".join(" ".join(told[: next(frames, 4) or 4]).split()) or type(error).__name__
@@ -186,10 +190,11 @@ def _said(error: BaseException) -> str:
 def _kept(error: BaseException, verb: str, warehouse: str) -> str:
     """Write the traceback to a file and return its path, or why there is none."""
     text = without_credentials("".join(traceback.format_exception(error)))
-    folders = [Path(tempfile.gettempdir()) / "nightrank-logs"]
+    folders, problem = [], "could not be kept"
     if warehouse and Path(warehouse).is_dir():
-        folders.insert(0, Path(warehouse) / LOGS)
-    problem = ""
+        folders.append(Path(warehouse) / LOGS)
+    with suppress(OSError):  # without a file handle left it finds no folder
+        folders.append(Path(tempfile.gettempdir()) / "nightrank-logs")
     for folder in folders:
         try:
             folder.mkdir(mode=0o700, exist_ok=True)

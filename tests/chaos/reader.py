@@ -56,7 +56,7 @@ def watch(root: str, out: str, stop: str, nights: Collection[str]) -> None:
             seen = max(seen, known)
             wrong += found
         reads += 1
-        time.sleep(0.02)
+        time.sleep(0.1)  # or it would take a core from those that it watches
     Path(out).write_text(json.dumps({"reads": reads, "wrong": wrong[:20]}), "utf-8")
 
 

@@ -8,6 +8,7 @@ import re
 import shutil
 import sqlite3
 import sys
+import tempfile
 from contextlib import closing
 from pathlib import Path
 
@@ -219,6 +220,14 @@ def test_a_damaged_registry_or_version_is_one_line(
             3,
             "the disk is full: Job aborted.: free",
         ),
+        (
+            RuntimeError(
+                "thrown from the Python worker: Traceback (most recent call last):\n"
+                '  File "frame.py", line 1, in attempt\n    yield\nOSError: No space left on device'
+            ),
+            3,
+            "full: thrown from the Python worker: OSError: No space left on device: free",
+        ),
         (sqlite3.DatabaseError("file is not a database"), 2, "models/mlflow.db"),
         (sqlite3.OperationalError("database is locked"), 3, "busy"),
         (KeyError("colour"), 1, "unexpected KeyError: 'colour': a defect"),
@@ -241,6 +250,19 @@ def test_the_traceback_is_kept_without_credentials(tmp_path: Path) -> None:
     for text in (str(failure.value), log.read_text("utf-8")):
         assert "https://***@server/?token=***&x=1" in text
         assert "hidden" not in text
+
+
+def test_where_no_log_can_be_kept_the_line_is_told_all_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As with no file handle left, where the library finds no folder for temporary files."""
+
+    def nowhere() -> str:
+        raise FileNotFoundError(errno.ENOENT, "No usable temporary directory found")
+
+    monkeypatch.setattr(tempfile, "gettempdir", nowhere)
+    with pytest.raises(VerbError, match="too many files are open"), explained("publish"):
+        raise OSError(errno.EMFILE, "Too many open files")
 
 
 def test_bad_input_passes_as_it_is(tmp_path: Path) -> None:
