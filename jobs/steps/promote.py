@@ -6,8 +6,8 @@
   is refused where it is worse beyond the interval and `promote_tolerance`.
 - The refit: what becomes the champion is the version fitted again to everything in the tables, the
   judged part too, unless its lists surprise (`jobs.gate.refit_guard`).
-- The lock of the champion is held from the exam to the new alias, so that of two versions that are
-  promoted at once the second is compared with the first.
+- Where another version has become the champion meanwhile, the exam is held again, with that one:
+  of two versions that are promoted at once the second is compared with the first.
 
 Trade-off: a refit is served though nobody can judge it; `--as-judged` serves what was judged.
 """
@@ -46,20 +46,19 @@ def run(
     size = size_of(context.warehouse, judged.manifest.settings.factors)
     refuse_too_large("promote", needs_of_training(size), settings.memory_gb)
     if dry_run:
-        compared = _exam(context, read_dataset(context.warehouse), judged)
+        champion = registry.version_of(CHAMPION)
+        compared = _exam(context, read_dataset(context.warehouse), judged, champion)
         return _shown({"version": judged.version}, compared, tolerance)
     with context.recorded("promote", model_version=judged.version) as record:
         dataset = read_dataset(context.warehouse)
         record.inputs |= dataset.versions
-        with context.warehouse.lock(CHAMPION):
-            before = registry.version_of(CHAMPION)
-            compared = _exam(context, dataset, judged)
-            _refuse_loss(compared, tolerance)
-            served = judged if as_judged else _served(context, dataset, judged)
-            record.model_version = served.version
-            registry.set_alias(CHAMPION, served.version)
-    done = {"champion": served.version, "judged": judged.version, "before": before}
-    return _shown(done, compared, tolerance)
+        before, compared = _passed(context, dataset, judged)
+        served = judged if as_judged else _served(context, dataset, judged)
+        record.model_version = served.version
+        while not _replaced(context, before, served.version):
+            before, compared = _passed(context, dataset, judged)
+    result = {"champion": served.version, "judged": judged.version, "before": before}
+    return _shown(result, compared, tolerance)
 
 
 def _judged(context: Context, version: str | None) -> Bundle:
@@ -72,9 +71,19 @@ def _judged(context: Context, version: str | None) -> Bundle:
     return found
 
 
-def _exam(context: Context, dataset: Dataset, judged: Bundle) -> list[Compared]:
-    """Return what the exam found; nothing where there is no champion to compare with."""
-    champion = context.registry.version_of(CHAMPION)
+def _replaced(context: Context, before: str | None, version: str) -> bool:
+    """Make `version` the champion if `before` still is; return whether it was."""
+    with context.warehouse.lock(CHAMPION):
+        if context.registry.version_of(CHAMPION) != before:
+            return False
+        context.registry.set_alias(CHAMPION, version)
+    return True
+
+
+def _exam(
+    context: Context, dataset: Dataset, judged: Bundle, champion: str | None
+) -> list[Compared]:
+    """Return what the exam found; nothing where there is no `champion` to compare with."""
     if champion is None:
         return []
     try:
@@ -90,7 +99,12 @@ def _exam(context: Context, dataset: Dataset, judged: Bundle) -> list[Compared]:
     return found
 
 
-def _refuse_loss(compared: list[Compared], tolerance: float) -> None:
+def _passed(
+    context: Context, dataset: Dataset, judged: Bundle
+) -> tuple[str | None, list[Compared]]:
+    """Return today's champion and the exam against it; InputError where the candidate loses."""
+    champion, tolerance = context.registry.version_of(CHAMPION), context.settings.promote_tolerance
+    compared = _exam(context, dataset, judged, champion)
     for one in compared:
         if one.is_loss(tolerance):
             low, mean, high = one.gain
@@ -100,6 +114,7 @@ def _refuse_loss(compared: list[Compared], tolerance: float) -> None:
                 f"[{low:+.4f}, {high:+.4f}], and setting `promote_tolerance` allows a loss of "
                 f"{tolerance:.1%}; the champion stays"
             )
+    return champion, compared
 
 
 def _shown(done: dict[str, Any], compared: list[Compared], tolerance: float) -> dict[str, Any]:
