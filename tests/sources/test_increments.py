@@ -1,5 +1,6 @@
-"""What comes day by day: snapshots, some columns alone, and what was deleted."""
+"""What comes day by day: increments, snapshots, some columns alone, and what was deleted."""
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,8 @@ from jobs.warehouse.delta import Warehouse
 from jobs.warehouse.tables import INTERACTIONS, ITEMS, REJECTED_ROWS, TRIPLES, USERS
 from models.errors import InputError
 
+DAYS = 10
+
 
 def write(folder: Path, **tables: str) -> Path:
     """Write tables as CSV files of a new source."""
@@ -22,6 +25,10 @@ def write(folder: Path, **tables: str) -> Path:
     return folder
 
 
+def lines(head: str, rows_of_file: Iterable[str]) -> str:
+    return "\n".join([head, *rows_of_file]) + "\n"
+
+
 def run(warehouse: Warehouse, folder: Path, **how: Any) -> dict[str, Any]:
     return ingest.run(Context.of(Settings(warehouse=warehouse.root)), str(folder), **how)
 
@@ -29,6 +36,41 @@ def run(warehouse: Warehouse, folder: Path, **how: Any) -> dict[str, Any]:
 def rows(warehouse: Warehouse, name: str) -> list[dict[str, Any]]:
     found = warehouse.read(name).drop_columns(["ingest_id"] if name == INTERACTIONS else [])
     return sorted(found.to_pylist(), key=str)
+
+
+def test_ten_days_of_drops_are_one_ingest_of_everything(
+    spark: SparkSession, tmp_path: Path
+) -> None:
+    """Each day has its events, and the items and users of them: yet unmended, known, or again."""
+    once, daily = Warehouse(str(tmp_path / "once")), Warehouse(str(tmp_path / "daily"))
+    events = [
+        f"u{(7 * n) % 11},i{(5 * n) % (4 + n // 20)},{1 + n % 5},{1000 * n}"
+        for n in range(20 * DAYS)
+    ]
+    titles = {f"i{n}": f"Item {n}" for n in range(13)}
+    head = "user_id,item_id,value,ts"
+    run(once, write(
+        tmp_path / "all",
+        items=lines("item_id,title,colour", (f"{i},{t},red" for i, t in titles.items())),
+        interactions=lines(head, events),
+    ))  # fmt: skip
+    known: dict[str, str] = {}
+    for day in range(DAYS):
+        today = events[20 * day : 20 * (day + 1)]
+        yesterday = events[max(20 * day - 3, 0) : 20 * day]  # comes twice
+        ids = {row.split(",")[1] for row in today}
+        mended = [f"{i},{titles[i]},red" for i in known]
+        early = [f"{i},Draft,grey" for i in sorted(ids - known.keys())]
+        known |= dict.fromkeys(sorted(ids), "")
+        if day == DAYS - 1:
+            mended, early = [f"{i},{t},red" for i, t in titles.items()], []
+        drop = {"interactions": lines(head, yesterday + today)}
+        if mended + early:
+            drop["items"] = lines("item_id,title,colour", mended + early)
+        run(daily, write(tmp_path / f"day{day}", **drop))
+    for name in (ITEMS, INTERACTIONS):
+        assert rows(daily, name) == rows(once, name), name
+    assert len(rows(once, INTERACTIONS)) == 20 * DAYS
 
 
 def test_what_a_snapshot_lacks_goes(
