@@ -29,6 +29,7 @@ MAKERS = {
         "versions/exported.py",
         "versions/trained.py",
         "warehouse/dataset.py",
+        "warehouse/kinds.py",
     ),
 }
 _SUFFIXES = (".json", ".py")

@@ -33,7 +33,7 @@ events = st.lists(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60)
 @given(
     events,
     st.sampled_from((None, 0.0, 1.0, 7.0)),

@@ -80,6 +80,7 @@ def test_a_task_of_airflow_goes_back_once(
     assert len(set(runs)) == len(runs)
 
 
+@pytest.mark.chaos
 def test_a_killed_rollback_is_done_once_by_its_next_try(settings: Settings) -> None:
     """The process is killed as soon as its commit can be seen, and started again."""
     warehouse = Warehouse(settings.warehouse)

@@ -156,6 +156,7 @@ def test_a_file_of_ids_names_the_line(settings: Settings, tmp_path: Path) -> Non
     assert forget.run(Context.of(settings), file=ids) == {"users_forgotten": 1}
 
 
+@pytest.mark.chaos
 @pytest.mark.parametrize("seconds", [0.0, 0.05, 0.2])
 def test_a_killed_one_is_completed_by_the_next(settings: Settings, seconds: float) -> None:
     """Killed after its first commit and some more; then the same command goes on."""
