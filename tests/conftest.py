@@ -43,13 +43,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def _put_long_files_first(items: list[pytest.Item]) -> None:
-    """Sort whole files by their markers: else one of two processes ends long after the other."""
+    """Sort whole files by markers and size: else one of two processes ends long after the other."""
     place: dict[Path, int] = {}
     for item in items:
         marked = [at for at, name in enumerate(LONGEST_FIRST) if item.get_closest_marker(name)]
         known = place.get(item.path, len(LONGEST_FIRST))
         place[item.path] = min([known, *marked])
-    items.sort(key=lambda item: place[item.path])
+    size = {path: path.stat().st_size for path in place}
+    items.sort(key=lambda item: (place[item.path], -size[item.path], item.path))
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
