@@ -1,9 +1,14 @@
-"""The table of methods: its settings exist, and its page has a line for each row."""
+"""The table of methods: its settings exist, and its page has a line for each row.
+
+Marked as a training, since it imports whatever one needs, which takes five seconds.
+"""
 
 import pytest
 
 from jobs.bench.methods import METHODS, NOISE_TESTED, SHARES, SHIPPED, label_curves, page
 from jobs.settings.model import Settings
+
+pytestmark = pytest.mark.training
 
 ROWS = {name: settings for group in METHODS.values() for name, settings in group.items()}
 
