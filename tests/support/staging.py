@@ -1,7 +1,10 @@
 """A tiny warehouse of three items and staged nights of two users, to publish and to maintain."""
 
+import atexit
 import datetime as dt
+import functools
 import shutil
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -37,8 +40,16 @@ def ingest(warehouse: Warehouse) -> None:
 def ingested(folder: Path) -> Settings:
     """Return the settings of a new warehouse in `folder`, with what `ingest` writes."""
     made = Settings(warehouse=str(folder / "warehouse"))
-    ingest(Warehouse(made.warehouse))
+    shutil.copytree(_ingested_once(), made.warehouse, dirs_exist_ok=True)
     return made
+
+
+@functools.cache
+def _ingested_once() -> Path:
+    folder = Path(tempfile.mkdtemp())
+    atexit.register(shutil.rmtree, folder)
+    ingest(Warehouse(str(folder)))
+    return folder
 
 
 def copied(made: Settings, folder: Path) -> Settings:
