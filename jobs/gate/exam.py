@@ -16,18 +16,19 @@ liked weeks ago, and the newer model knows more of now.
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from jobs.gate.own_split import split_of
 from jobs.warehouse.dataset import Dataset
-from models.data.options import RepeatOptions
-from models.data.splits import Split, make_split
+from models.data.splits import Split
 from models.errors import InputError
 from models.evaluation.bootstrap import bootstrap_interval
 from models.evaluation.question import ask, judge
 from models.evaluation.returning import question_of_returning
 from models.evaluation.variants import open_variant
+from models.nights.weights import LEAST_USERS
 from models.processors import usable_cores
 from models.serving.bundle import Bundle
 
-CONFIDENCE, LEAST_USERS = 0.999, 20
+CONFIDENCE = 0.999
 LAST_VISIT, NIGHT = "last visit", "night"
 
 
@@ -62,23 +63,11 @@ def examine(
             f"version {candidate.version} was trained for split {ours}, the champion "
             f"{champion.version} for {theirs}: no likes are withheld from both; train for {theirs}"
         )
-    split = _split(dataset, candidate)
-    return (
-        [] if split is None else list(_compared(split, dataset, (candidate, champion), resamples))
-    )
-
-
-def _split(dataset: Dataset, candidate: Bundle) -> Split | None:
-    repeats = RepeatOptions.trained_with(candidate.manifest.settings.values)
     try:
-        return make_split(
-            candidate.manifest.split,
-            dataset.interactions,
-            candidate.positive_threshold,
-            repeats.repeat_policy,
-        )
+        split = split_of(candidate, dataset.interactions)
     except InputError:  # too few likes to withhold any
-        return None
+        return []
+    return list(_compared(split, dataset, (candidate, champion), resamples))
 
 
 def _compared(

@@ -11,11 +11,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from jobs.gate.own_split import split_of
 from jobs.warehouse.dataset import Dataset, read_training_data
 from jobs.warehouse.delta import Warehouse
 from models.data.arrays import Factors
-from models.data.options import RepeatOptions
-from models.data.splits import make_split
 from models.errors import InputError
 from models.evaluation.parity import Agreement, Parity, agreement, largest_error, mean_cosine
 from models.evaluation.question import Question, Scorer, ask
@@ -55,13 +54,7 @@ class Trials:
 def prepare(warehouse: Warehouse, trained: Bundle, towers: TwoTowers, seed: int) -> Trials:
     """Read the data of a trained version and ask both questions."""
     dataset = read_training_data(warehouse, trained.manifest)
-    repeats = RepeatOptions.trained_with(trained.manifest.settings.values)
-    split = make_split(
-        trained.manifest.split,
-        dataset.interactions,
-        trained.positive_threshold,
-        repeats.repeat_policy,
-    )
+    split = split_of(trained, dataset.interactions)
     withheld = withheld_items(towers.known.numpy(), seed)
     return Trials(
         dataset,

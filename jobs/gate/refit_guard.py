@@ -11,11 +11,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from jobs.gate.own_split import repeats_of
 from jobs.warehouse.dataset import Dataset
 from models.data.arrays import Rows
 from models.data.interactions import histories
 from models.data.matrices import drawn, user_item_matrix
-from models.data.options import RepeatOptions
 from models.errors import InputError
 from models.evaluation.metrics import top_rows
 from models.evaluation.question import users_at_once
@@ -67,8 +67,7 @@ def _lists(dataset: Dataset, version: Bundle, k: int) -> Rows:
     events, catalogue = dataset.interactions, dataset.catalogue
     tonight = float(events.time.max())
     score = open_variant(version, "shipped", catalogue, usable_cores(), tonight).score
-    repeats = RepeatOptions.trained_with(version.manifest.settings.values)
-    had = user_item_matrix(repeats.repeat_policy.not_to_repeat(events, tonight))
+    had = user_item_matrix(repeats_of(version).repeat_policy.not_to_repeat(events, tonight))
     users = drawn(np.arange(events.n_users), MOST_USERS)
     at_once, lists = users_at_once(events.n_items), []
     for start in range(0, len(users), at_once):

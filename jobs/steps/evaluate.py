@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from jobs.context import Context
+from jobs.gate.own_split import repeats_of
 from jobs.questions.nights import NIGHTS, NO_TEXT, UNTOUCHED, standings_of_nights
 from jobs.questions.siblings import answers, siblings
 from jobs.questions.split import SHIPPED, VARIANTS, standings_of
@@ -30,7 +31,6 @@ from jobs.warehouse.delta import Warehouse
 from jobs.warehouse.footprint import needs_of_evaluation, refuse_too_large, size_of
 from jobs.warehouse.kinds import with_had_from
 from jobs.warehouse.tables import INTERACTIONS
-from models.data.options import RepeatOptions
 from models.data.splits import SPLITS
 from models.errors import InputError
 from models.serving.bundle import Bundle
@@ -104,7 +104,7 @@ def _names(split: str | None) -> list[str]:
 
 
 def _refuse_other_questions(settings: Settings, bundle: Bundle) -> None:
-    repeats = RepeatOptions.trained_with(bundle.manifest.settings.values)
+    repeats = repeats_of(bundle)
     if repeats.repeat_policy != settings.repeat_policy:
         raise InputError(
             f"settings say {settings.repeats_told}, but model version {bundle.version} was "

@@ -366,13 +366,18 @@ def test_the_source_of_a_version_that_stays_stays(settings: Settings) -> None:
     assert set(maintain.run(one)["model_versions"]) == {"b-all-1", "b-1-int8", "b"}
 
 
-def test_a_version_that_is_promoted_meanwhile_stays(
-    settings: Settings, caplog: pytest.LogCaptureFixture
-) -> None:
+def of_three_versions_one(settings: Settings) -> Context:
+    """Register versions a, b and c; return a context that keeps one of them."""
     give_store(settings)
     for version in ("a", "b", "c"):
         registered(settings, version)
-    one = Context.of(settings.model_copy(update={"keep_versions": 1}))
+    return Context.of(settings.model_copy(update={"keep_versions": 1}))
+
+
+def test_a_version_that_is_promoted_meanwhile_stays(
+    settings: Settings, caplog: pytest.LogCaptureFixture
+) -> None:
+    one = of_three_versions_one(settings)
     with ThreadPoolExecutor() as pool, caplog.at_level("INFO"):
         with one.warehouse.lock(CHAMPION):  # as `promote` does
             waiting = pool.submit(maintain.run, one)
@@ -387,10 +392,7 @@ def test_a_removal_that_was_killed_is_completed(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whichever of its parts were done."""
-    give_store(settings)
-    for version in ("a", "b", "c"):
-        registered(settings, version)
-    one = Context.of(settings.model_copy(update={"keep_versions": 1}))
+    one = of_three_versions_one(settings)
 
     def killed(_: object, version: str) -> None:
         raise KeyboardInterrupt(version)

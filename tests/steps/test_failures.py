@@ -17,16 +17,12 @@ import pytest
 import toy_version
 from py4j.protocol import Py4JNetworkError
 from staging import NIGHT, RIGHT, ingested, publish_night, stage
-from version_store import give_store
 
 from jobs.cli import _Hiding, main
-from jobs.context import Context
 from jobs.failures import LOGS, VerbError, explain, explained
 from jobs.settings.model import Settings
-from jobs.versions.registry import CHAMPION
 from jobs.warehouse.delta import Warehouse
 from models.errors import InputError
-from models.serving.bundle import write_manifest
 
 SECOND = NIGHT + dt.timedelta(days=1)
 VERBS: dict[str, list[str]] = {
@@ -64,14 +60,7 @@ def champion(published: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """That warehouse with a champion, which is no more than its files."""
     root = tmp_path_factory.mktemp("champion") / "warehouse"
     shutil.copytree(published, root)
-    settings = Settings(warehouse=str(root))
-    give_store(settings)
-    registry = Context.of(settings).registry
-    folder = registry.folder_of("toy")
-    folder.mkdir()
-    (folder / "weights").write_bytes(b"weights")
-    registry.register(write_manifest(folder, toy_version.manifest("toy", ["a"])))
-    registry.set_alias(CHAMPION, "toy")
+    toy_version.nominal_champion(Settings(warehouse=str(root)))
     return root
 
 

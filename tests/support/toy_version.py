@@ -19,7 +19,7 @@ from version_store import give_store
 
 from jobs.context import Context
 from jobs.settings.model import Settings
-from jobs.versions.registry import CHAMPION
+from jobs.versions.registry import CHAMPION, Registry
 from models.data.attributes import AttributeColumns
 from models.factors.blocks import Block
 from models.factors.popularity import POPULARITY_SIZE, Popularity
@@ -87,6 +87,18 @@ def champion(
     Context.of(settings).registry.register(bundle)
     Context.of(settings).registry.set_alias(CHAMPION, version)
     return bundle
+
+
+def nominal_champion(settings: Settings) -> Registry:
+    """Make a champion `toy` that is no more than a file and its manifest; return its registry."""
+    give_store(settings)
+    registry = Context.of(settings).registry
+    folder = registry.folder_of("toy")
+    folder.mkdir()
+    (folder / "weights").write_bytes(b"weights")
+    registry.register(write_manifest(folder, manifest("toy", ["a"])))
+    registry.set_alias(CHAMPION, "toy")
+    return registry
 
 
 def manifest(version: str, item_ids: list[str]) -> Manifest:

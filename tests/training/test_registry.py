@@ -5,11 +5,9 @@ from pathlib import Path
 
 import pytest
 import toy_version
-from version_store import give_store
 
-from jobs.context import Context
 from jobs.settings.model import Settings
-from jobs.versions.registry import CHAMPION, Registry
+from jobs.versions.registry import Registry
 from models.errors import InputError
 from models.serving.bundle import write_manifest
 
@@ -17,15 +15,7 @@ from models.serving.bundle import write_manifest
 @pytest.fixture
 def registry(tmp_path: Path) -> Registry:
     """The registry of a warehouse with one version, which is the champion."""
-    settings = Settings(warehouse=str(tmp_path))
-    give_store(settings)
-    found = Context.of(settings).registry
-    folder = found.folder_of("toy")
-    folder.mkdir()
-    (folder / "weights").write_bytes(b"weights")
-    found.register(write_manifest(folder, toy_version.manifest("toy", ["a"])))
-    found.set_alias(CHAMPION, "toy")
-    return found
+    return toy_version.nominal_champion(Settings(warehouse=str(tmp_path)))
 
 
 def test_a_version_that_was_written_anew_in_its_place_is_refused(registry: Registry) -> None:
