@@ -13,7 +13,7 @@ retrain in two weeks of three (docs/experiments.md): what is popular now is held
 liked weeks ago, and the newer model knows more of now.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from jobs.gate.own_split import split_of
@@ -23,10 +23,10 @@ from models.errors import InputError
 from models.evaluation.bootstrap import bootstrap_interval
 from models.evaluation.question import ask, judge
 from models.evaluation.returning import question_of_returning
-from models.evaluation.variants import open_variant
+from models.evaluation.variants import Variant, open_variant
 from models.nights.weights import LEAST_USERS
-from models.processors import usable_cores
 from models.serving.bundle import Bundle
+from models.serving.text_vectors import TextEncoders
 
 CONFIDENCE = 0.999
 LAST_VISIT, NIGHT = "last visit", "night"
@@ -51,7 +51,11 @@ class Compared:
 
 
 def examine(
-    dataset: Dataset, candidate: Bundle, champion: Bundle, resamples: int
+    dataset: Dataset,
+    candidate: Bundle,
+    champion: Bundle,
+    resamples: int,
+    encoders: TextEncoders,
 ) -> list[Compared]:
     """Ask both versions both questions; none where nobody has anything withheld.
 
@@ -67,11 +71,14 @@ def examine(
         split = split_of(candidate, dataset.interactions)
     except InputError:  # too few likes to withhold any
         return []
-    return list(_compared(split, dataset, (candidate, champion), resamples))
+    versions = [
+        open_variant(one, "shipped", dataset.catalogue, encoders) for one in (candidate, champion)
+    ]
+    return list(_compared(split, dataset, versions, resamples))
 
 
 def _compared(
-    split: Split, dataset: Dataset, versions: tuple[Bundle, Bundle], resamples: int
+    split: Split, dataset: Dataset, versions: Sequence[Variant], resamples: int
 ) -> Iterator[Compared]:
     question = ask(split.final, dataset.profiles, report=True)
     asked_later, later = question_of_returning(question)
@@ -81,13 +88,7 @@ def _compared(
     ):
         if len(to_ask.users) < LEAST_USERS:
             continue
-        ours, theirs = (
-            judge(
-                to_ask,
-                open_variant(one, "shipped", dataset.catalogue, usable_cores(), clock).score,
-            ).ndcg()
-            for one in versions
-        )
+        ours, theirs = (judge(to_ask, one.asked_at(clock)).ndcg() for one in versions)
         gain = bootstrap_interval(ours, theirs, resamples, confidence=CONFIDENCE)
         means = float(theirs.mean()), float(ours.mean())
         yield Compared(asked, len(to_ask.users), *means, gain)

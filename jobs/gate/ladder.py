@@ -13,12 +13,12 @@ from typing import Any
 
 from jobs.gate.parity import Gate
 from models.compression.onnx_export import export_encoder
-from models.compression.throughput import Encode, measure
+from models.compression.throughput import measure
 from models.data.arrays import Factors
 from models.network.encoder import TextEncoder
 from models.processors import usable_cores
 from models.serving.bundle import ExportedEncoder
-from models.serving.text_vectors import TextVectors
+from models.serving.text_vectors import Encode, TextVectors
 
 
 @dataclass(frozen=True)

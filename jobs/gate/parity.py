@@ -6,7 +6,7 @@
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,7 +19,7 @@ from models.errors import InputError
 from models.evaluation.parity import Agreement, Parity, agreement, largest_error, mean_cosine
 from models.evaluation.question import Question, Scorer, ask
 from models.evaluation.texts_alone import scorers_by_text, withheld_items, withheld_trial
-from models.evaluation.variants import open_variant
+from models.evaluation.variants import towers_variant
 from models.network.towers import TwoTowers
 from models.processors import usable_cores
 from models.serving.bundle import FINE_TUNED_VECTORS, TEXTS, Bundle
@@ -71,7 +71,6 @@ class Gate:
 
     def __init__(self, trials: Trials, bundle: Bundle, towers: TwoTowers) -> None:
         self._trials = trials
-        self._threads = usable_cores()
         self._by_text = scorers_of_trials(trials, bundle, towers, trials.vectors)
 
     def by_text(self, vectors: Factors) -> Agreement | None:
@@ -81,10 +80,16 @@ class Gate:
 
     def parity(self, bundle: Bundle, vectors: Factors) -> Parity:
         """Return the parity of a version's encoder, whose `vectors` [t, w] these are."""
-        fine_tuned, shipped = (
-            open_variant(bundle, variant, self._trials.dataset.catalogue, self._threads).score
-            for variant in ("fine_tuned", "shipped")
-        )
+        rows, catalogue = self._trials.rows, self._trials.dataset.catalogue
+
+        def scorer(name: str, some: Factors) -> Scorer:
+            def encode(texts: Sequence[str]) -> Factors:
+                return some[[rows[text] for text in texts]]
+
+            return towers_variant(name, bundle, catalogue, encode).asked_at(None)
+
+        fine_tuned = scorer("fine_tuned", self._trials.vectors)
+        shipped = scorer("shipped", vectors)
         found = {
             "validation": self._agreement(self._trials.validation, fine_tuned, shipped),
             BY_TEXT: self.by_text(vectors),

@@ -15,10 +15,10 @@ from tempfile import TemporaryDirectory
 
 from models.compression.onnx_export import export_encoder
 from models.compression.quantisation import KINDS, smallest_of_the_fast
-from models.compression.throughput import Encode, measure
+from models.compression.throughput import measure
 from models.evaluation.parity import mean_cosine
 from models.network.encoder import TextEncoder
-from models.serving.text_vectors import TextVectors
+from models.serving.text_vectors import Encode, TextVectors
 
 LOGGER = logging.getLogger("nightrank.export")
 

@@ -20,8 +20,8 @@ from models.errors import InputError
 from models.evaluation.metrics import top_rows
 from models.evaluation.question import users_at_once
 from models.evaluation.variants import open_variant
-from models.processors import usable_cores
 from models.serving.bundle import Bundle
+from models.serving.text_vectors import TextEncoders
 
 MOST_USERS = 2000
 
@@ -38,9 +38,11 @@ class Likeness:
     coverage: float
 
 
-def likeness(dataset: Dataset, judged: Bundle, refit: Bundle, k: int) -> Likeness:
+def likeness(
+    dataset: Dataset, judged: Bundle, refit: Bundle, k: int, encoders: TextEncoders
+) -> Likeness:
     """Compare the lists of `k` items that both versions give the same users tonight."""
-    before, after = (_lists(dataset, one, k) for one in (judged, refit))
+    before, after = (_lists(dataset, one, k, encoders) for one in (judged, refit))
     both = [np.isin(row, other[other >= 0]).sum() for row, other in zip(after, before, strict=True)]
     return Likeness(
         overlap=float(np.sum(both) / max((before >= 0).sum(), 1)),
@@ -62,11 +64,11 @@ def refuse_surprise(found: Likeness, least_overlap: float, least_coverage: float
             )
 
 
-def _lists(dataset: Dataset, version: Bundle, k: int) -> Rows:
+def _lists(dataset: Dataset, version: Bundle, k: int, encoders: TextEncoders) -> Rows:
     """Return the item rows [u, k] of each user's list tonight, -1 where there are fewer."""
     events, catalogue = dataset.interactions, dataset.catalogue
     tonight = float(events.time.max())
-    score = open_variant(version, "shipped", catalogue, usable_cores(), tonight).score
+    score = open_variant(version, "shipped", catalogue, encoders).asked_at(tonight)
     had = user_item_matrix(repeats_of(version).repeat_policy.not_to_repeat(events, tonight))
     users = drawn(np.arange(events.n_users), MOST_USERS)
     at_once, lists = users_at_once(events.n_items), []

@@ -29,10 +29,9 @@ from models.evaluation.variants import stored_vectors
 from models.nights.fit_choice import choose_on_past
 from models.nights.recipe import Recipe, recipe_of_version
 from models.nights.standings import AskedNight, night_standings
-from models.processors import usable_cores
 from models.serving.bundle import PRETRAINED_VECTORS, Bundle
 from models.serving.item_factors import attribute_columns
-from models.serving.text_vectors import TextVectors
+from models.serving.text_vectors import Encode
 
 LOGGER = logging.getLogger(__name__)
 
@@ -42,10 +41,13 @@ NO_TEXT, UNTOUCHED = "no_text", "untouched_text"
 
 
 def standings_of_nights(
-    settings: Settings, dataset: Dataset, bundle: Bundle
+    settings: Settings, dataset: Dataset, bundle: Bundle, encode: Encode
 ) -> dict[str, Any] | None:
-    """Return the standings of the six nights; None where nobody came back on any of them."""
-    recipes = _recipes(dataset, bundle)
+    """Return the standings of the six nights; None where nobody came back on any of them.
+
+    `encode` gives the vectors of texts by the shipped encoder.
+    """
+    recipes = _recipes(dataset, bundle, encode)
     asked = _asked(settings, dataset, recipes)
     first = next(asked, None)
     if first is None:
@@ -56,7 +58,7 @@ def standings_of_nights(
     return {**found, "versions": [bundle.version], "tuned_on": bundle.manifest.split}
 
 
-def _recipes(dataset: Dataset, bundle: Bundle) -> dict[str, Recipe]:
+def _recipes(dataset: Dataset, bundle: Bundle, shipped: Encode) -> dict[str, Recipe]:
     columns = attribute_columns(bundle, dataset.catalogue)
     untouched = stored_vectors(bundle, PRETRAINED_VECTORS)
     width = bundle.manifest.encoder.text_dim
@@ -67,7 +69,7 @@ def _recipes(dataset: Dataset, bundle: Bundle) -> dict[str, Recipe]:
         for name, encode in (
             (NO_TEXT, lambda some: np.zeros((len(some), width), dtype=np.float32)),
             (UNTOUCHED, untouched),
-            (SHIPPED, TextVectors(bundle.encoder, usable_cores()).encode),
+            (SHIPPED, shipped),
         )
     }
 

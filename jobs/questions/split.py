@@ -16,8 +16,8 @@ from models.evaluation.contender import Contender
 from models.evaluation.question import Question, ask
 from models.evaluation.standings import standings
 from models.evaluation.variants import open_variant, stored_vectors
-from models.processors import usable_cores
 from models.serving.bundle import PRETRAINED_VECTORS, Bundle
+from models.serving.text_vectors import TextEncoders
 
 LOGGER = logging.getLogger(__name__)
 
@@ -26,7 +26,12 @@ VARIANTS = ("pretrained", "fine_tuned", SHIPPED)
 
 
 def standings_of(
-    settings: Settings, name: str, dataset: Dataset, bundle: Bundle, versions: list[Bundle]
+    settings: Settings,
+    name: str,
+    dataset: Dataset,
+    bundle: Bundle,
+    versions: list[Bundle],
+    encoders: TextEncoders,
 ) -> dict[str, Any]:
     """Return the standings of split `name`; without `versions` those of the baselines alone.
 
@@ -41,7 +46,7 @@ def standings_of(
     found = standings(
         ask(split.final, dataset.profiles, report=True),
         baselines(split, tuning, implicit_factors(settings), vectors, settings.seed)
-        | _versions(split, tuning, versions, dataset),
+        | _versions(split, tuning, versions, dataset, encoders),
         SHIPPED,
         vectors,
         dataset.user_attributes,
@@ -60,20 +65,20 @@ def implicit_factors(settings: Settings) -> Factorise:
 
 
 def _versions(
-    split: Split, tuning: Question, versions: list[Bundle], dataset: Dataset
+    split: Split,
+    tuning: Question,
+    versions: list[Bundle],
+    dataset: Dataset,
+    encoders: TextEncoders,
 ) -> dict[str, Contender]:
     if not versions:
         LOGGER.warning("no version was trained for split %s: baselines only", split.name)
         return {}
-    threads = usable_cores()
     found = {}
     for name in VARIANTS:
-        opened = [
-            open_variant(one, name, dataset.catalogue, threads, split.final.clock)
-            for one in versions
-        ]
+        opened = [open_variant(one, name, dataset.catalogue, encoders) for one in versions]
         found[name] = Contender(
-            tuple(one.score for one in opened),
+            tuple(one.asked_at(split.final.clock) for one in opened),
             probabilities=tuple(one.probability_after(tuning) for one in opened),
         )
     return found

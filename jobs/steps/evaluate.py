@@ -34,6 +34,7 @@ from jobs.warehouse.tables import INTERACTIONS
 from models.data.splits import SPLITS
 from models.errors import InputError
 from models.serving.bundle import Bundle
+from models.serving.text_vectors import TextEncoders
 
 ALL = "all"
 NDCG, LOGGED = "ndcg@10", ("ndcg@10", "recall@10")
@@ -50,8 +51,7 @@ def run(
     It is `nights`, one of SPLITS or `all`; None: `nights` and `warm`. Raises InputError for an
     unknown split, a missing version, another threshold than its own, or nights without users.
     """
-    warehouse = context.warehouse
-    names = _names(split)
+    warehouse, names = context.warehouse, _names(split)
     bundle = context.registry.judged(model_version)
     settings = with_had_from(context.settings, warehouse, bundle.manifest.tables)
     context = replace(context, settings=settings)
@@ -61,10 +61,7 @@ def run(
     with context.recorded("evaluate", model_version=bundle.version) as record:
         dataset = read_training_data(warehouse, bundle.manifest)
         record.inputs |= dataset.versions
-        answered = {name: _standings(context, name, bundle, dataset, split) for name in names}
-        splits = {name: found for name, found in answered.items() if found is not None}
-        if not splits:
-            raise InputError("split nights: nobody came back on any of the six nights")
+        splits = _standings(context, names, bundle, dataset, siblings_too=split == ALL)
         record.rows |= {name: found["users"] for name, found in splits.items()}
         report = {
             "data": settings.data_name or _data_name(warehouse, dataset.versions),
@@ -80,17 +77,22 @@ def run(
 
 
 def _standings(
-    context: Context, name: str, bundle: Bundle, dataset: Dataset, asked: str | None
-) -> dict[str, Any] | None:
-    """Return the standings of one split; None where it has no night on which somebody came back."""
-    if name == NIGHTS:
-        found = standings_of_nights(context.settings, dataset, bundle)
-        if found is None:
+    context: Context, names: list[str], bundle: Bundle, dataset: Dataset, siblings_too: bool
+) -> dict[str, Any]:
+    """Return the standings by split; InputError where on no night of it anybody came back."""
+    settings, encoders, found = context.settings, TextEncoders(), {}
+    for name in names:
+        if name != NIGHTS:
+            alike = siblings(context.registry, bundle, name) if siblings_too else [bundle]
+            versions = [one for one in alike if answers(one.manifest, name)]
+            found[name] = standings_of(settings, name, dataset, bundle, versions, encoders)
+        elif nights := standings_of_nights(settings, dataset, bundle, encoders.of(bundle)):
+            found[name] = nights
+        else:
             _log.warning("split nights is left out: nobody came back on any of its six nights")
-        return found
-    alike = siblings(context.registry, bundle, name) if asked == ALL else [bundle]
-    versions = [one for one in alike if answers(one.manifest, name)]
-    return standings_of(context.settings, name, dataset, bundle, versions)
+    if not found:
+        raise InputError("split nights: nobody came back on any of the six nights")
+    return found
 
 
 def _names(split: str | None) -> list[str]:

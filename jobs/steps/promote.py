@@ -26,6 +26,7 @@ from jobs.warehouse.dataset import Dataset, read_dataset
 from jobs.warehouse.footprint import needs_of_training, refuse_too_large, size_of
 from models.errors import InputError
 from models.serving.bundle import Bundle
+from models.serving.text_vectors import TextEncoders
 
 LISTED = 10
 
@@ -43,20 +44,20 @@ def run(
     judged = _judged(context, version)
     tolerance = settings.promote_tolerance
     refuse_below_baselines(registry.metrics_of(judged.version), judged.version, tolerance)
-    size = size_of(context.warehouse, judged.manifest.settings.factors)
+    encoders, size = TextEncoders(), size_of(context.warehouse, judged.manifest.settings.factors)
     refuse_too_large("promote", needs_of_training(size), settings.memory_gb)
     if dry_run:
         champion = registry.version_of(CHAMPION)
-        compared = _exam(context, read_dataset(context.warehouse), judged, champion)
+        compared = _exam(context, read_dataset(context.warehouse), judged, champion, encoders)
         return _shown({"version": judged.version}, compared, tolerance)
     with context.recorded("promote", model_version=judged.version) as record:
         dataset = read_dataset(context.warehouse)
         record.inputs |= dataset.versions
-        before, compared = _passed(context, dataset, judged)
-        served = judged if as_judged else _served(context, dataset, judged)
+        before, compared = _passed(context, dataset, judged, encoders)
+        served = judged if as_judged else _served(context, dataset, judged, encoders)
         record.model_version = served.version
         while not _replaced(context, before, served.version):
-            before, compared = _passed(context, dataset, judged)
+            before, compared = _passed(context, dataset, judged, encoders)
     result = {"champion": served.version, "judged": judged.version, "before": before}
     return _shown(result, compared, tolerance)
 
@@ -81,7 +82,7 @@ def _replaced(context: Context, before: str | None, version: str) -> bool:
 
 
 def _exam(
-    context: Context, dataset: Dataset, judged: Bundle, champion: str | None
+    context: Context, dataset: Dataset, judged: Bundle, champion: str | None, encoders: TextEncoders
 ) -> list[Compared]:
     """Return what the exam found; nothing where there is no `champion` to compare with."""
     if champion is None:
@@ -93,18 +94,18 @@ def _exam(
         return []
     if other.version == judged.version:
         return []
-    found = examine(dataset, judged, other, context.settings.bootstrap_resamples)
+    found = examine(dataset, judged, other, context.settings.bootstrap_resamples, encoders)
     if not found:
         _log.warning("the champion isn't compared: the tables have too few likes to withhold any")
     return found
 
 
 def _passed(
-    context: Context, dataset: Dataset, judged: Bundle
+    context: Context, dataset: Dataset, judged: Bundle, encoders: TextEncoders
 ) -> tuple[str | None, list[Compared]]:
     """Return today's champion and the exam against it; InputError where the candidate loses."""
     champion, tolerance = context.registry.version_of(CHAMPION), context.settings.promote_tolerance
-    compared = _exam(context, dataset, judged, champion)
+    compared = _exam(context, dataset, judged, champion, encoders)
     for one in compared:
         if one.is_loss(tolerance):
             low, mean, high = one.gain
@@ -132,7 +133,7 @@ def _shown(done: dict[str, Any], compared: list[Compared], tolerance: float) -> 
     return {**done, "exam": [dict(zip(columns, row, strict=True)) for row in rows], "text": text}
 
 
-def _served(context: Context, dataset: Dataset, judged: Bundle) -> Bundle:
+def _served(context: Context, dataset: Dataset, judged: Bundle, encoders: TextEncoders) -> Bundle:
     """Return the refit of the judged version; InputError where its lists surprise."""
     if judged.manifest.fitted_with is None:
         _log.warning(
@@ -141,8 +142,8 @@ def _served(context: Context, dataset: Dataset, judged: Bundle) -> Bundle:
         )  # fmt: skip
         return judged
     settings = context.settings
-    found = refitted(context.warehouse, context.registry, judged, dataset)
-    alike = likeness(dataset, judged, found, LISTED)
+    found = refitted(context.warehouse, context.registry, judged, dataset, encoders.of(judged))
+    alike = likeness(dataset, judged, found, LISTED, encoders)
     _log.info("refit beside the judged version: %s", alike)
     refuse_surprise(alike, settings.refit_overlap, settings.refit_coverage)
     return found

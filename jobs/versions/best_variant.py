@@ -14,8 +14,8 @@ from tempfile import TemporaryDirectory
 
 from models.data.interactions import Catalogue
 from models.evaluation.variants import Variant, open_variant
-from models.processors import usable_cores
 from models.serving.bundle import Bundle, write_manifest
+from models.serving.text_vectors import TextEncoders
 
 
 @contextmanager
@@ -24,12 +24,12 @@ def best_variant(bundle: Bundle, catalogue: Catalogue) -> Iterator[Variant]:
 
     Raises InputError where a fine-tuned one was not trained with a text.
     """
-    threads = usable_cores()
+    encoders = TextEncoders()
     if bundle.exported:
-        yield open_variant(bundle, "shipped", catalogue, threads)
+        yield open_variant(bundle, "shipped", catalogue, encoders)
         return
     with with_towers(bundle) as whole:
-        yield open_variant(whole, "fine_tuned", catalogue, threads)
+        yield open_variant(whole, "fine_tuned", catalogue, encoders)
 
 
 @contextmanager

@@ -36,6 +36,7 @@ from models.serving.bundle import (
     write_manifest,
 )
 from models.serving.manifest import EVERYTHING
+from models.serving.text_vectors import Encode
 from models.training.refit import Refit, write_refit
 from models.training.weights import TOWER_WEIGHTS
 
@@ -45,15 +46,18 @@ _FITTED_ANEW = (
 )
 
 
-def refitted(warehouse: Warehouse, registry: Registry, judged: Bundle, dataset: Dataset) -> Bundle:
+def refitted(
+    warehouse: Warehouse, registry: Registry, judged: Bundle, dataset: Dataset, encode: Encode
+) -> Bundle:
     """Return the refit of a `judged` version on all of `dataset`, registered, made where it isn't.
 
+    `encode` gives the vectors of texts by the judged version's encoder, which the refit keeps.
     Raises InputError where the version doesn't say what it was fitted with.
     """
     version = _name(judged, dataset)
     folder = registry.folder_of(version)
     with only_maker(warehouse, version):
-        found = whole_version(registry, folder) or _make(judged, dataset, version, folder)
+        found = whole_version(registry, folder) or _make(judged, dataset, version, folder, encode)
         registry.register(found, candidate=False)
         registry.log_metrics(version, registry.metrics_of(judged.version))
     return found
@@ -69,14 +73,14 @@ def _name(judged: Bundle, dataset: Dataset) -> str:
     return f"{judged.manifest.trained_version}-all-{identity_hash(identity)[:12]}"
 
 
-def _make(judged: Bundle, dataset: Dataset, version: str, folder: Path) -> Bundle:
+def _make(judged: Bundle, dataset: Dataset, version: str, folder: Path, encode: Encode) -> Bundle:
     partial = partial_folder(folder.parent, version)
     try:
         shutil.copytree(judged.folder, partial, copy_function=os.link)
         for name in _FITTED_ANEW:
             (partial / name).unlink(missing_ok=True)
         events = dataset.interactions
-        fitted = write_refit(judged, dataset.catalogue, events, dataset.profiles, partial)
+        fitted = write_refit(judged, dataset.catalogue, events, dataset.profiles, encode, partial)
         refuse_incomplete(_described(judged, dataset, version, fitted, partial))
         put_in_place(partial, folder)
     finally:

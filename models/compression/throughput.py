@@ -6,7 +6,7 @@
 Trade-off: a sample of the texts, evenly spread over their lengths, instead of all of them.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from time import perf_counter
 
@@ -15,10 +15,9 @@ import torch
 
 from models.data.arrays import Factors
 from models.network.encoder import TextEncoder
+from models.serving.text_vectors import Encode
 
 SAMPLE, ROUNDS = 48, 5
-
-Encode = Callable[[Sequence[str]], Factors]
 
 
 @dataclass(frozen=True)

@@ -64,7 +64,7 @@ def unlabelled_pairs(
         seen,
         profiles,
         variant.bundle.positive_threshold,
-        variant.score,
+        variant.asked_at(None),
         item_levels,
         coefficients,
         available,

@@ -1,9 +1,11 @@
-"""Three variants of one version, as functions that score users against a catalogue.
+"""Three variants of one version, which score users against a catalogue at any time of asking.
 
 - `pretrained`: the language model before fine-tuning. The score is the cosine between an item's
   vector and the mean vector of the items that the user liked.
 - `fine_tuned`: the two towers on the fine-tuned PyTorch encoder's vectors.
 - `shipped`: the two towers on the compressed encoder's vectors, as in a nightly run.
+
+The catalogue is encoded when a variant is opened, and not again for another time of asking.
 
 Trade-off: the vectors of the first two are stored, so they cover only the texts of training.
 """
@@ -27,8 +29,9 @@ from models.evaluation.interest import (
     text_levels,
     with_intercept,
 )
-from models.evaluation.question import Question
+from models.evaluation.question import Question, Scorer
 from models.factors.text_map import TextMap
+from models.processors import usable_cores
 from models.serving.bundle import (
     FINE_TUNED_VECTORS,
     INTEREST,
@@ -38,20 +41,22 @@ from models.serving.bundle import (
 )
 from models.serving.history_encoder import HistoryEncoder, by_block
 from models.serving.item_factors import attribute_columns, item_factors
-from models.serving.text_vectors import TextVectors
-
-ScoreFunction = Callable[[list[History], list[str]], Factors]
+from models.serving.text_vectors import Encode, TextEncoders
 
 
 @dataclass(frozen=True)
 class Variant:
-    """A variant that is ready to score: item vectors [n, w] and the function of users."""
+    """A variant that is ready to score: item vectors [n, w], and scorers of users [u, n].
+
+    `asked_at` takes the time of asking in seconds, None for right after each user's newest
+    interaction.
+    """
 
     name: str
     bundle: Bundle
     catalogue: Catalogue
     vectors: Factors
-    score: ScoreFunction
+    asked_at: Callable[[float | None], Scorer]
 
     def probability_after(self, tuning: Question) -> Probability:
         """Return the function from a question and scores [m] to probabilities of liking [m].
@@ -59,7 +64,7 @@ class Variant:
         The untouched language model predicts no interest: its cosine is calibrated on `tuning`.
         """
         if self.name == "pretrained":
-            plain = calibrated(tuning, self.score)
+            plain = calibrated(tuning, self.asked_at(None))
             return lambda _, scores: probabilities(plain, with_intercept(scores))
         levels, coefficients = self.interest()
         return lambda question, scores: probabilities(
@@ -79,36 +84,36 @@ class Variant:
 
 
 def open_variant(
-    bundle: Bundle,
-    name: str,
-    catalogue: Catalogue,
-    threads: int = 1,
-    clock: float | None = None,
+    bundle: Bundle, name: str, catalogue: Catalogue, encoders: TextEncoders
 ) -> Variant:
-    """Return the variant `name`, which scores users against the catalogue, [u, n].
-
-    `clock` is the time of asking in seconds, None for right after each user's newest interaction.
-    """
+    """Return the variant `name` over the catalogue, whose texts `encoders` encode for "shipped"."""
     if name == "pretrained":
         vectors = stored_vectors(bundle, PRETRAINED_VECTORS)(item_texts(catalogue))
-        return Variant(name, bundle, catalogue, vectors, _mean_of_liked(vectors, bundle))
+        by_likes = _mean_of_liked(vectors, bundle)
+        return Variant(name, bundle, catalogue, vectors, lambda _: by_likes)
     if name == "fine_tuned":
-        encode = stored_vectors(bundle, FINE_TUNED_VECTORS)
-    elif name == "shipped":
-        encode = TextVectors(bundle.encoder, threads).encode
-    else:
-        raise ValueError(f"variant {name!r}: expected pretrained, fine_tuned or shipped")
+        return towers_variant(name, bundle, catalogue, stored_vectors(bundle, FINE_TUNED_VECTORS))
+    if name == "shipped":
+        return towers_variant(name, bundle, catalogue, encoders.of(bundle))
+    raise ValueError(f"variant {name!r}: expected pretrained, fine_tuned or shipped")
+
+
+def towers_variant(name: str, bundle: Bundle, catalogue: Catalogue, encode: Encode) -> Variant:
+    """Return a version's two towers over the catalogue, on the vectors that `encode` gives."""
     vectors = encode(item_texts(catalogue))
-    items = item_factors(bundle, catalogue, vectors, threads)
-    users = HistoryEncoder(bundle, by_block(items.history, bundle.manifest.blocks), threads)
+    items = item_factors(bundle, catalogue, vectors, usable_cores())
+    history = by_block(items.history, bundle.manifest.blocks)
+    users = HistoryEncoder(bundle, history, usable_cores())
 
-    def score(histories: list[History], profiles: list[str]) -> Factors:
-        return users.encode(histories, encode(profiles), clock) @ items.ranking.T
+    def asked_at(clock: float | None) -> Scorer:
+        return lambda pasts, profiles: (
+            users.encode(pasts, encode(profiles), clock) @ items.ranking.T
+        )
 
-    return Variant(name, bundle, catalogue, vectors, score)
+    return Variant(name, bundle, catalogue, vectors, asked_at)
 
 
-def _mean_of_liked(vectors: Factors, bundle: Bundle) -> ScoreFunction:
+def _mean_of_liked(vectors: Factors, bundle: Bundle) -> Scorer:
     threshold = bundle.positive_threshold
 
     def score(histories: list[History], profiles: list[str]) -> Factors:  # noqa: ARG001
@@ -122,7 +127,7 @@ def _mean_of_liked(vectors: Factors, bundle: Bundle) -> ScoreFunction:
     return score
 
 
-def stored_vectors(bundle: Bundle, name: str) -> Callable[[Sequence[str]], Factors]:
+def stored_vectors(bundle: Bundle, name: str) -> Encode:
     """Return the function from texts of the version's training to their vectors in array `name`."""
     texts: list[str] = json.loads(bundle.path(TEXTS).read_text("utf-8"))
     rows = {text: row for row, text in enumerate(texts)}

@@ -8,7 +8,7 @@
 Trade-off: the language model isn't tuned again for each night, which would take minutes each.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -32,6 +32,7 @@ from models.nights.past_nights import numbered
 from models.nights.users import TowerScorer
 from models.nights.weights import NightChoice, choose_night_weights
 from models.serving.manifest import Manifest
+from models.serving.text_vectors import Encode
 
 
 @dataclass(frozen=True)
@@ -159,7 +160,7 @@ def recipe_of_version(
     catalogue: Catalogue,
     profiles: Sequence[str],
     columns: sparse.csr_array,
-    encode: Callable[[Sequence[str]], Factors],
+    encode: Encode,
 ) -> Recipe:
     """Return the recipe of a version under the vectors that `encode` gives to texts.
 

@@ -4,10 +4,13 @@
   a vector would otherwise depend on its neighbours (microsoft/onnxruntime#10111).
 - Threads encode different texts at once, which suits small models better than sharing one text.
 
+- `KeptVectors` remembers what it encoded; `TextEncoders` does so for several versions, of which
+  those with the same encoder (a version and its refit) share their vectors.
+
 Trade-off: encoding texts one by one leaves a GPU mostly idle and makes every night reproducible.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Hashable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -15,8 +18,11 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
 from models.data.arrays import Factors
-from models.serving.bundle import ExportedEncoder
+from models.processors import usable_cores
+from models.serving.bundle import ENCODER, TOKENIZER, Bundle, ExportedEncoder
 from models.serving.runtime import open_session
+
+Encode = Callable[[Sequence[str]], Factors]
 
 KEPT_TEXTS = 20_000
 
@@ -62,20 +68,39 @@ class TextVectors:
 
 
 class KeptVectors:
-    """Encodes texts, and keeps the vectors of those that it met last, KEPT_TEXTS of them.
+    """Encodes texts, and keeps the vectors of those that it met last, `most` of them; None: of all.
 
     A vector has the same bits whether it was kept or not.
     """
 
-    def __init__(self, texts: TextVectors) -> None:
-        self._texts = texts
+    def __init__(self, texts: TextVectors, most: int | None = KEPT_TEXTS) -> None:
+        self._texts, self._most = texts, most
         self._kept: dict[str, NDArray[np.float32]] = {}
 
     def encode(self, texts: Sequence[str]) -> Factors:
         """Return the vectors [n, w] of `texts`."""
         fresh = [text for text in dict.fromkeys(texts) if text not in self._kept]
-        if len(self._kept) + len(fresh) > KEPT_TEXTS:
+        if self._most is not None and len(self._kept) + len(fresh) > self._most:
             self._kept, fresh = {}, list(dict.fromkeys(texts))
         if fresh:
             self._kept |= dict(zip(fresh, self._texts.encode(fresh), strict=True))
-        return np.array([self._kept[text] for text in texts], dtype=np.float32)
+        rows = [self._kept[text] for text in texts]
+        return np.array(rows, dtype=np.float32).reshape(-1, self._texts.width)
+
+
+class TextEncoders:
+    """The shipped text encoders of versions: each text is encoded once by each different encoder.
+
+    Trade-off: the vectors of all texts stay in memory, 1.5 kB each, as long as this object.
+    """
+
+    def __init__(self) -> None:
+        self._by_files: dict[Hashable, KeptVectors] = {}
+
+    def of(self, bundle: Bundle) -> Encode:
+        """Return what encodes texts as the version does; InputError where it isn't exported."""
+        encoder, files = bundle.encoder, bundle.manifest.files
+        key = files[ENCODER].sha256, files[TOKENIZER].sha256, encoder.facts
+        if key not in self._by_files:
+            self._by_files[key] = KeptVectors(TextVectors(encoder, usable_cores()), most=None)
+        return self._by_files[key].encode

@@ -24,9 +24,8 @@ from models.evaluation.interest import Interest
 from models.factors.blocks import Block
 from models.factors.start import Algorithms
 from models.nights.recipe import recipe_of_version
-from models.processors import usable_cores
 from models.serving.bundle import INTEREST, Bundle
-from models.serving.text_vectors import TextVectors
+from models.serving.text_vectors import Encode
 from models.training.weights import save_closed_form
 
 
@@ -44,18 +43,19 @@ def write_refit(
     catalogue: Catalogue,
     interactions: Interactions,
     profiles: Sequence[str],
+    encode: Encode,
     folder: Path,
 ) -> Refit:
     """Fit the closed form of an exported version to `interactions`; write its files to `folder`.
 
-    `profiles` are the texts of all users. Raises InputError where the version doesn't say what it
+    `profiles` are the texts of all users; `encode` gives the vectors of texts by the version's
+    encoder. Raises InputError where the version doesn't say what it
     was fitted with, or there is no positive to fit to.
     """
     threshold = bundle.positive_threshold
     if not len(interactions.positives(threshold)):
         raise InputError(f"no interaction has a value of {threshold:g} or more: nothing to fit to")
     columns = AttributeColumns.fit(catalogue.attributes)
-    encode = TextVectors(bundle.encoder, usable_cores()).encode
     recipe = recipe_of_version(
         bundle.manifest, catalogue, profiles, columns.encode(catalogue.attributes), encode
     )

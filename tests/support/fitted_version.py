@@ -8,8 +8,10 @@ import datetime as dt
 import shutil
 from collections.abc import Iterable
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
+import onnx
 import toy_version
 from staging import add
 
@@ -22,8 +24,9 @@ from jobs.warehouse.tables import INTERACTIONS, ITEMS
 from models.data.splits import make_split
 from models.factors.blocks import Block
 from models.factors.start import BLOCKS, Algorithms
-from models.serving.bundle import ITEM_FACTORS, Bundle, write_manifest
+from models.serving.bundle import ENCODER, ITEM_FACTORS, Bundle, write_manifest
 from models.serving.manifest import Manifest, TrainedWith
+from models.serving.text_vectors import TextEncoders
 from models.training.refit import write_refit
 
 KINDS, ITEMS_OF_A_KIND, USERS, FACTORS = 6, 20, 300, 64
@@ -82,7 +85,8 @@ def judged(settings: Settings, version: str, split: str = "warm") -> Bundle:
     toy, manifest = registry.candidate("toy-0"), _manifest(version, dataset)
     given = replace(toy, manifest=replace(manifest, files=toy.manifest.files))
     learned = make_split(split, dataset.interactions, 4.0).final.labelled_train
-    fitted = write_refit(given, dataset.catalogue, learned, dataset.profiles, folder)
+    encode = TextEncoders().of(given)
+    fitted = write_refit(given, dataset.catalogue, learned, dataset.profiles, encode, folder)
     ids = np.array(dataset.catalogue.item_ids, dtype=object)
     known = {"item_ids": ids[fitted.known].tolist(), "rated_item_ids": ids[fitted.rated].tolist()}
     described = replace(manifest, split=split, blocks=fitted.blocks, **known)
@@ -92,12 +96,27 @@ def judged(settings: Settings, version: str, split: str = "warm") -> Bundle:
 def damaged(settings: Settings, bundle: Bundle, noise: float) -> Bundle:
     """Register a copy whose factors have `noise`, in their standard deviations."""
     name = f"damaged-{bundle.version}"
-    folder = Context.of(settings).registry.folder_of(name)
-    shutil.copytree(bundle.folder, folder)
+    folder = _copied(settings, bundle, name)
     factors = np.load(folder / ITEM_FACTORS)
     random = toy_version.normal(np.random.default_rng(1), *factors.shape)
     np.save(folder / ITEM_FACTORS, factors + noise * factors.std(axis=0) * random)
     return _registered(settings, write_manifest(folder, replace(bundle.manifest, version=name)))
+
+
+def with_own_encoder(settings: Settings, bundle: Bundle) -> Bundle:
+    """Register a copy whose encoder is another file, with the same vectors."""
+    name = f"own-encoder-{bundle.version}"
+    folder = _copied(settings, bundle, name)
+    encoder = onnx.load(folder / ENCODER)
+    encoder.doc_string = name
+    onnx.save(encoder, folder / ENCODER)
+    return _registered(settings, write_manifest(folder, replace(bundle.manifest, version=name)))
+
+
+def _copied(settings: Settings, bundle: Bundle, name: str) -> Path:
+    folder = Context.of(settings).registry.folder_of(name)
+    shutil.copytree(bundle.folder, folder)
+    return folder
 
 
 def _registered(settings: Settings, bundle: Bundle) -> Bundle:

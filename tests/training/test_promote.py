@@ -1,8 +1,10 @@
 """The gate of `promote`: the floor, the exam against the champion, and the refit that serves."""
 
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import numpy as np
 import pytest
 from fitted_version import (
     FLOOR,
@@ -13,7 +15,9 @@ from fitted_version import (
     add_week,
     damaged,
     judged,
+    with_own_encoder,
 )
+from numpy.typing import NDArray
 from staging import copied
 from toy_version import champion
 
@@ -25,6 +29,7 @@ from jobs.versions.registry import CANDIDATE, CHAMPION
 from jobs.warehouse.delta import Warehouse
 from models.errors import InputError
 from models.serving.bundle import ENCODER, ITEM_FACTORS
+from models.serving.text_vectors import TextVectors
 
 pytestmark = pytest.mark.training
 
@@ -125,6 +130,26 @@ def test_a_refit_knows_what_was_withheld_from_the_judged_version(settings: Setti
     registry = Context.of(settings).registry
     assert last not in registry.candidate("two").item_ids
     assert last in registry.champion().item_ids
+
+
+def test_a_promotion_encodes_a_text_once_by_each_encoder(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Exam, refit and guard together: champion and candidate have encoders of their own."""
+    promote.run(Context.of(settings))
+    candidate = with_own_encoder(settings, judged(settings, "two")).version
+    encoded, encode_one = [], TextVectors._one
+
+    def counted(self: TextVectors, text: str) -> NDArray[np.float32]:
+        encoded.append(text)
+        return encode_one(self, text)
+
+    monkeypatch.setattr(TextVectors, "_one", counted)
+    done = promote.run(Context.of(settings), candidate)
+    assert (done["judged"], len(done["exam"])) == (candidate, 2)
+    times = Counter(encoded)
+    assert len(times) == KINDS * ITEMS_OF_A_KIND + 1  # and the empty profile
+    assert set(times.values()) == {2}
 
 
 def test_as_judged_serves_the_version_itself(settings: Settings) -> None:

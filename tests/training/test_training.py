@@ -26,7 +26,7 @@ from models.errors import InputError
 from models.evaluation.question import ask, judge
 from models.evaluation.variants import open_variant
 from models.serving.bundle import FINE_TUNED_VECTORS, PRETRAINED_VECTORS, Bundle, open_bundle
-from models.serving.text_vectors import TextVectors
+from models.serving.text_vectors import TextEncoders, TextVectors
 
 pytestmark = pytest.mark.training
 
@@ -229,7 +229,8 @@ def test_onnx_towers_score_as_the_torch_ones(exported: Settings) -> None:
     users = np.arange(8)
     pasts = histories(dataset.interactions, users)
     profiles = [dataset.profiles[user] for user in users]
-    scores = open_variant(bundle, "fine_tuned", dataset.catalogue).score(pasts, profiles)
+    variant = open_variant(bundle, "fine_tuned", dataset.catalogue, TextEncoders())
+    scores = variant.asked_at(None)(pasts, profiles)
     towers = load_towers(bundle)
     known = towers.known.numpy()
     assert torch.isfinite(towers.own_ranking).all()
@@ -253,8 +254,11 @@ def test_the_fine_tuned_model_beats_the_untouched_one(exported: Settings) -> Non
     dataset = read_dataset(Warehouse(exported.warehouse), bundle.manifest.tables)
     question = ask(make_split("warm", dataset.interactions, 4.0).final, dataset.profiles)
     ours, before = (
-        judge(question, open_variant(bundle, variant, dataset.catalogue).score).ndcg().mean()
-        for variant in ("shipped", "pretrained")
+        judge(question, variant.asked_at(None)).ndcg().mean()
+        for variant in (
+            open_variant(bundle, name, dataset.catalogue, TextEncoders())
+            for name in ("shipped", "pretrained")
+        )
     )
     assert ours > before
 
