@@ -4,8 +4,10 @@
   asked with the days that have really passed; the next 6 % of the positives are true.
 - A version's recipe is fitted anew at each cut, to what was known then, with three kinds of text
   vectors: none, those of the untouched language model, and the shipped ones.
-- The night's weights are chosen before each cut. What takes many fits is chosen once, before the
-  first: how EASE is fitted and blocks weigh right after a visit, and the baselines' settings.
+- The night's weights are chosen before each cut, of more than MOST_WEIGHED positives only before
+  the first of them. What takes many fits is chosen once, before the first cut: how EASE is fitted
+  and blocks weigh right after a visit, and the baselines' settings.
+- Of very many users a sample is asked, of the size of any report's, shared among the nights.
 
 Trade-off: the language model is that of the version. It was tuned on later interactions than those
 of the first nights; the report says so.
@@ -24,7 +26,7 @@ from jobs.warehouse.dataset import Dataset
 from models.baselines.choice import choose_collaborative, collaborative
 from models.data.nights import night
 from models.evaluation.contender import Contender
-from models.evaluation.question import ask
+from models.evaluation.question import REPORT_USERS, ask
 from models.evaluation.variants import stored_vectors
 from models.nights.fit_choice import choose_on_past
 from models.nights.recipe import Recipe, recipe_of_version
@@ -37,6 +39,7 @@ LOGGER = logging.getLogger(__name__)
 
 NIGHTS = "nights"
 CUTS, WIDTH = (0.60, 0.66, 0.72, 0.78, 0.84, 0.90), 0.06
+MOST_WEIGHED = 500_000
 NO_TEXT, UNTOUCHED = "no_text", "untouched_text"
 
 
@@ -84,15 +87,16 @@ def _asked(
         return
     earlier = night(interactions, threshold, CUTS[0] - WIDTH, CUTS[0], repeats)
     chosen = choose_collaborative(earlier.train, ask(earlier, dataset.profiles))
-    recipe, fit = recipes[SHIPPED], None
+    recipe, fit, weighed = recipes[SHIPPED], None, None
     for cut in CUTS:
         trial = night(interactions, threshold, cut, cut + WIDTH, repeats)
-        question = ask(trial, dataset.profiles, report=True)
+        question = ask(trial, dataset.profiles, report=True).of_some(REPORT_USERS // len(CUTS))
         if len(question.users) == 0 or len(trial.train) == 0:
             continue
-        LOGGER.info("nights: %d users came back after %.0f %%", len(question.users), 100 * cut)
+        LOGGER.info("nights: %d users came back after %.0f %%", question.drawn_from, 100 * cut)
         models = collaborative(trial, chosen, implicit_factors(settings))
         fit = fit or choose_on_past(recipe, trial, dataset.profiles)
-        weighed = recipe.weights(trial.labelled_train, threshold, fit, repeats).algorithms
+        if weighed is None or len(trial.train) <= MOST_WEIGHED:
+            weighed = recipe.weights(trial.labelled_train, threshold, fit, repeats).algorithms
         ours = {name: Contender((one.scorer(trial, weighed),)) for name, one in recipes.items()}
         yield question, models | ours

@@ -158,14 +158,16 @@ def judge(question: Question, score: Scorer, k: int = CUTOFF) -> Answer:
         block = slice(start, start + at_once)
         scores = score(question.histories[block], question.profiles[block])
         _check(scores, (len(question.histories[block]), len(candidate)))
-        allowed = candidate & (question.seen[block].toarray() == 0)
+        allowed = np.tile(candidate, (len(scores), 1))
+        allowed[question.seen[block].nonzero()] = False
         best = top_rows(scores, allowed, k)
         true = np.take_along_axis(question.truth[block].toarray(), np.maximum(best, 0), axis=1)
         rows.append(best)
         hits.append((true > 0) & (best >= 0))
         inside = (place >= start) & (place < start + at_once)
-        standard = standardised(scores, candidate)
-        pair_scores[inside] = standard[place[inside] - start, labelled.item[inside]]
+        user = place[inside] - start
+        mean, deviation = (each[user, 0] for each in _moments(scores, candidate))
+        pair_scores[inside] = _standard(scores[user, labelled.item[inside]], mean, deviation)
     relevant = np.diff(question.truth.indptr).astype(np.int64)
     return Answer(Hits(np.concatenate(rows), np.concatenate(hits), relevant), pair_scores)
 
@@ -248,9 +250,18 @@ def standardised(scores: Scores, candidate: Mask | slice = slice(None)) -> Numbe
     Mean and deviation are those over the candidates [n]; a user to whom all candidates are the
     same has zeros.
     """
+    return _standard(scores, *_moments(scores, candidate))
+
+
+def _moments(scores: Scores, candidate: Mask | slice) -> tuple[Numbers, Numbers]:
+    """Return mean and standard deviation [u, 1] of each user's scores [u, n] of candidates [n]."""
     ranked = scores[:, candidate].astype(np.float64)
-    centred = scores - ranked.mean(axis=1, keepdims=True)
-    deviation = ranked.std(axis=1, keepdims=True)
+    return ranked.mean(axis=1, keepdims=True), ranked.std(axis=1, keepdims=True)
+
+
+def _standard(scores: Scores, mean: Numbers, deviation: Numbers) -> Numbers:
+    """Return scores in deviations from the mean; zero where there is no deviation."""
+    centred = scores - mean
     level = np.zeros_like(centred)
     return np.asarray(np.divide(centred, deviation, out=level, where=deviation > 1e-12))
 

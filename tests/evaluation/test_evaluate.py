@@ -4,6 +4,7 @@ import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from pyspark.sql import SparkSession
 from toy_version import WIDTH, champion
 
 from jobs.context import Context
+from jobs.questions import nights
 from jobs.settings.model import Settings
 from jobs.steps import evaluate
 from jobs.warehouse.dataset import read_dataset
@@ -19,6 +21,8 @@ from jobs.warehouse.delta import Warehouse
 from jobs.warehouse.tables import RUNS
 from models.data.texts import item_texts
 from models.errors import InputError
+from models.nights.recipe import Recipe
+from models.nights.weights import NightChoice
 from models.serving.bundle import FINE_TUNED_VECTORS, PRETRAINED_VECTORS, TEXTS, write_manifest
 from models.serving.manifest import TrainedWith
 
@@ -60,20 +64,33 @@ def test_the_warm_report_has_every_model_and_is_logged(
     [run] = [row for row in runs if row["step"] == "evaluate"]
     assert dict(run["rows"]) == {name: found["users"] for name, found in report["splits"].items()}
     assert dict(run["inputs"]) == report["tables"]
-    nights = report["splits"]["nights"]
-    assert list(nights["models"]) == [*BASELINES, "no_text", "untouched_text", "shipped"]
-    assert logged["nights_ndcg@10"] == pytest.approx(nights["models"]["shipped"]["ndcg@10"])
-    assert nights["tuned_on"] == "warm"
+    six = report["splits"]["nights"]
+    assert list(six["models"]) == [*BASELINES, "no_text", "untouched_text", "shipped"]
+    assert logged["nights_ndcg@10"] == pytest.approx(six["models"]["shipped"]["ndcg@10"])
+    assert six["tuned_on"] == "warm"
     again = evaluate.run(Context.of(settings))
     for name, found in report["splits"].items():
         assert again["splits"][name]["models"] == found["models"]
 
 
 def test_a_nights_figure_is_the_mean_over_user_nights(
-    spark: SparkSession, settings: Settings
+    spark: SparkSession, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Of large data: few users are asked in each night, and weights are chosen before the first."""
+    monkeypatch.setattr(nights, "REPORT_USERS", 5 * len(nights.CUTS))
+    monkeypatch.setattr(nights, "MOST_WEIGHED", 0)
+    chosen, choose = [], Recipe.weights
+
+    def weights(self: Recipe, *rest: Any) -> NightChoice:
+        chosen.append(choose(self, *rest))
+        return chosen[-1]
+
+    monkeypatch.setattr(Recipe, "weights", weights)
     found = evaluate.run(Context.of(settings), "nights")["splits"]["nights"]
     asked = [night["users"] for night in found["nights"]]
+    assert max(asked) == 5
+    assert any("drawn_from" in night for night in found["nights"])
+    assert len(chosen) == 1
     assert sorted(night["date"] for night in found["nights"]) == [
         night["date"] for night in found["nights"]
     ]
