@@ -274,6 +274,9 @@ def _log_without_credentials() -> None:
     handler = logging.StreamHandler()
     handler.setFormatter(_Hiding(LOG_FORMAT))
     logging.basicConfig(level=logging.INFO, handlers=[handler])
+    # the first tells of its plugins at every start, the second of an error that we tell ourselves
+    logging.getLogger("alembic").setLevel(logging.WARNING)
+    logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
 
 
 def _refuse(message: str, code: int = 2) -> int:

@@ -50,6 +50,11 @@ _KINDS = (
         PLATFORM, "the disk is full", "free some space, then run it again",
     ),
     _Kind(
+        r"disk i/o error|os error 5\b|input/output error",
+        PLATFORM, "the disk can't be read or written", "check its state and free space, then run "
+        "it again",
+    ),
+    _Kind(
         r"read-only file system|os error 30\b|readonly database",
         PLATFORM, "a file system is read-only", "mount it writable, then run it again",
     ),

@@ -16,7 +16,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
@@ -34,7 +34,8 @@ from toy_version import champion
 from jobs.settings.model import Settings
 
 NIGHT = "2025-12-01"
-VERBS = ("score",) * 5 + ("ingest",) * 3 + ("train", "export")
+VERBS = ("score",) * 3 + ("ingest",) * 2 + ("train", "export")  # in each turn, in any order
+WITH_JAVA = ("score", "ingest")
 KINDS = (
     *(faults.KILL,) * 6,
     *(faults.PAUSE, faults.JAVA_KILLED, faults.SMALL_FILES, faults.DISK_FULL),
@@ -117,9 +118,10 @@ class LongVerbs:
         sources = list(self._rows)
         self._checked(root, sources[0])
         with reader.watching(root, self._folder, self._tally, set(self._nights.values())):
+            verbs, kinds = _in_turns(VERBS, self._chance), _in_turns(KINDS, self._chance)
             while time.monotonic() < self._until:
-                source, verb = self._chance.choice(sources), self._chance.choice(VERBS)
-                self._attempt(root, disk, verb, source)
+                source = self._chance.choice(sources)
+                self._attempt(root, disk, next(verbs), source, next(kinds))
                 if self._chance.random() < CHECKED:
                     self._checked(root, source)
             self._checked(root, self._chance.choice(sources))
@@ -127,10 +129,10 @@ class LongVerbs:
             self._succeed(root, verb, sources[0])
         self._tally.wrong += scene.findings(str(root))
 
-    def _attempt(self, root: Path, disk: Disk | None, verb: str, source: Path) -> None:
+    def _attempt(self, root: Path, disk: Disk | None, verb: str, source: Path, fault: str) -> None:
         """Run a verb with a fault, and now and then another one beside it."""
-        fault = self._chance.choice(KINDS)
-        if fault == faults.DISK_FULL and disk is None:
+        without_java = fault == faults.JAVA_KILLED and verb not in WITH_JAVA
+        if without_java or (fault == faults.DISK_FULL and disk is None):
             fault = faults.KILL
         limit = int(10 ** self._chance.uniform(4.5, 6.0))  # bytes of a file: 32 kB to 1 MB
         prepare = partial(faults.limit_files, limit) if fault == faults.SMALL_FILES else None
@@ -205,7 +207,9 @@ class LongVerbs:
             "ingest": ["ingest", str(source)],
             "score": ["score", "--run-date", NIGHT, "--k", "5"],
             "publish": ["publish", "--run-date", NIGHT],
-            "train": ["train", "--epochs", "1", "--tuned-layers", "1", "--factors", "16",
+            # another seed each time: a version that is there isn't trained again
+            "train": ["train", "--seed", str(self._chance.randrange(10_000)),
+                      "--epochs", "1", "--tuned-layers", "1", "--factors", "16",
                       "--encoder", str(self._folder / "encoder")],
             "export": ["export", "--parity-tolerance", "1", "--reports", str(self._folder)],
         }  # fmt: skip
@@ -217,6 +221,15 @@ class LongVerbs:
                 env={**os.environ, **QUICK},
             )  # fmt: skip
         return Grouped(verb, fault, log, process)
+
+
+def _in_turns(choices: Sequence[str], chance: random.Random) -> Iterator[str]:
+    """Yield all of the choices in a random order, again and again.
+
+    Drawn each time anew, a choice may never come in a run that has room for thirty.
+    """
+    while True:
+        yield from chance.sample(choices, len(choices))
 
 
 @contextmanager

@@ -18,6 +18,7 @@ import toy_version
 from py4j.protocol import Py4JNetworkError
 from staging import NIGHT, RIGHT, ingested, publish_night, stage
 
+from jobs import failures
 from jobs.cli import _Hiding, main
 from jobs.failures import LOGS, VerbError, explain, explained
 from jobs.settings.model import Settings
@@ -219,6 +220,7 @@ def test_a_damaged_registry_or_version_is_one_line(
         ),
         (sqlite3.DatabaseError("file is not a database"), 2, "models/mlflow.db"),
         (sqlite3.OperationalError("database is locked"), 3, "busy"),
+        (sqlite3.OperationalError("disk I/O error"), 3, "can't be read or written"),
         (KeyError("colour"), 1, "unexpected KeyError: 'colour': a defect"),
         (RuntimeError("sqlite at postgresql://me:pa@ss@db/x is locked"), 1, "://***@db/x"),
     ],
@@ -228,6 +230,21 @@ def test_each_kind_has_its_code_and_says_what_to_do(
 ) -> None:
     line, found = explain(error)
     assert (found, "\n" in line, words in line) == (code, False, True), line
+
+
+def test_spark_logs_one_line_of_a_failed_python_worker() -> None:
+    """By the expressions of its log's layout, which Java and Python read alike."""
+    layout = (Path(failures.__file__).parent / "spark" / "log4j2.properties").read_text("utf-8")
+    line = next(line for line in layout.splitlines() if "%replace" in line)
+    traceback, rest = re.findall(r"\}\{(\(\?s\).*?)\}\{\}", line.replace("\\\\", "\\"))
+    message = (
+        "Lost task 0.0: thrown from the Python worker: Traceback (most recent call last):\n"
+        '  File "frame.py", line 1, in attempt\n    yield\n'
+        "OSError: No space left on device\n SQLSTATE: 38000\n\tat org.apache.spark"
+    )
+    told = re.sub(rest, "", re.sub(traceback, "", message))
+    expected = "Lost task 0.0: thrown from the Python worker: OSError: No space left on device"
+    assert told == expected
 
 
 def test_the_traceback_is_kept_without_credentials(tmp_path: Path) -> None:
