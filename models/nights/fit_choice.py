@@ -3,9 +3,11 @@
 - Both depend on the data: with many interactions a weaker penalty lets more be learned, and whoever
   has rated much is ranked better when films they thought little of teach too. Of new users, of whom
   a handful of likes is known, that isn't so.
-- Some fits are tried beside the default, and the best of them also with histories that don't fade:
-  where what people like has no order, the newest says no more than the rest. For both, the weights
+- Whether histories fade comes first: where what people like has no order, the newest says no more
+  than the rest. Then some fits are tried beside the default, and for the best of them the weights
   of blocks and popularity are learned.
+- Where popularity counts too much for users of whom little is known, all is chosen once more with
+  less of it.
 - Users are parted at random: for each part, weights are learned and the choice is made on the
   others. It stands only where the gain over the default, so measured, has a 95 % interval above
   zero.
@@ -24,14 +26,14 @@ from models.data.arrays import Numbers, Rows
 from models.data.splits import Trial, make_split
 from models.errors import InputError
 from models.evaluation.bootstrap import bootstrap_interval
-from models.evaluation.question import ask, judge
+from models.evaluation.question import Question, ask, judge
 from models.factors.blocks import BELOW_IN_FIT
 from models.factors.ease import EaseBlock, EaseOptions
 from models.factors.start import Algorithms, with_ease
 from models.nights.parts import ScoreParts
 from models.nights.recipe import Recipe
 from models.nights.visit_gains import likeliest
-from models.nights.weights import LEAST_USERS, RESAMPLES
+from models.nights.weights import LEAST_USERS, RESAMPLES, unknowns
 
 PENALTIES = (200.0, 500.0, 1000.0)
 PARTS, MOST_PAIRS = 5, 10_000_000
@@ -55,11 +57,15 @@ class FitChoice:
     def metrics(self) -> dict[str, float]:
         """Return what was chosen and its gain by name, as a version keeps them."""
         ease = _ease(self.algorithms)
-        chosen = {
-            f"{figure}_of_{block.name.replace(' ', '_')}": getattr(block.weights, figure)
-            for block in self.algorithms.blocks
-            for figure in ("gain", "floor")
-        } | ({"ease_penalty": ease.penalty, "ease_below": ease.below} if ease else {})
+        chosen = (
+            {
+                f"{figure}_of_{block.name.replace(' ', '_')}": getattr(block.weights, figure)
+                for block in self.algorithms.blocks
+                for figure in ("gain", "floor")
+            }
+            | {"popularity_of_unknown": self.algorithms.popularity.unknown}
+            | ({"ease_penalty": ease.penalty, "ease_below": ease.below} if ease else {})
+        )
         if self.gain is None:
             return chosen
         low, mean, high = self.gain
@@ -74,19 +80,47 @@ def choose_fit(
     question = question.of_some(MOST_PAIRS // question.truth.shape[1])
     if len(question.users) < LEAST_USERS:
         return FitChoice(default)
+    found = _choose(recipe, question, default)
+    parts, shares = recipe.parts(question, default), list(unknowns(default))
+    row, _ = best_of(np.stack([parts.ndcg(one) for one in shares]))
+    if row:  # it drowns what else there is to choose, so that all has to be chosen again
+        other = _choose(recipe, question, shares[row])
+        if bootstrap_interval(other.ndcg, found.ndcg, RESAMPLES)[0] > 0:
+            found = other
+    chosen = FitChoice(found.algorithms, found.gain)
+    low, _, high = found.gain
+    _log.info("choice on validation: gain [%.4f, %.4f], %s", low, high, chosen.metrics())
+    return chosen
+
+
+@dataclass(frozen=True)
+class _Found:
+    """What was chosen, each user's NDCG@10 [u] by a choice on others, and its gain."""
+
+    algorithms: Algorithms
+    ndcg: Numbers
+    gain: tuple[float, float, float]
+
+
+def _choose(recipe: Recipe, question: Question, default: Algorithms) -> _Found:
+    default, trial = _fading_or_flat(recipe, question, default), question.trial
     fits = [default, *(one for one in _fits(default, trial) if one != default)]
     rows = [judge(question, recipe.scorer(trial, one)).ndcg() for one in fits]
     best = fits[int(np.argmax([row.mean() for row in rows]))]
-    fits.append(_flat(best))
-    learned = [(recipe.parts(question, one), one) for one in (best, fits[-1])]
-    flat_parts, flat = learned[-1]
-    rows += [flat_parts.ndcg(flat), *(_learned(parts, one) for parts, one in learned)]
+    parts = recipe.parts(question, best)
+    rows.append(_learned(parts, best))
+    unseen = _by_others(np.stack(rows))
     row, gain = best_of(np.stack(rows))
     everybody = np.ones(len(question.users), dtype=np.bool_)
-    fit = fits[row] if row < len(fits) else likeliest(*learned[row - len(fits)], everybody)
-    chosen = FitChoice(fit, gain)
-    _log.info("choice on validation: gain [%.4f, %.4f], %s", gain[0], gain[2], chosen.metrics())
-    return chosen
+    fit = fits[row] if row < len(fits) else likeliest(parts, best, everybody)
+    return _Found(fit, unseen if gain[0] > 0 else rows[0], gain)
+
+
+def _fading_or_flat(recipe: Recipe, question: Question, default: Algorithms) -> Algorithms:
+    """Return `default`, without fading unless that gains: an order is for the data to show."""
+    options = (_flat(default), default)
+    row, _ = best_of(np.stack([recipe.parts(question, one).ndcg(one) for one in options]))
+    return options[row]
 
 
 def _fits(default: Algorithms, trial: Trial) -> Iterator[Algorithms]:
@@ -116,13 +150,18 @@ def best_of(ndcg: Numbers) -> tuple[int, tuple[float, float, float]]:
     The first row is the default. It stands unless the gain of users, each with the best row for the
     other parts of the users, has an interval (low, mean, high) above zero.
     """
+    gain = bootstrap_interval(_by_others(ndcg), ndcg[0], RESAMPLES)
+    return (int(ndcg.mean(axis=1).argmax()) if gain[0] > 0 else 0), gain
+
+
+def _by_others(ndcg: Numbers) -> Numbers:
+    """Return each user's value [u] in the row of `ndcg` [options, u] that is best for others."""
     part = _part_of(ndcg.shape[1])
     unseen = np.zeros(len(part))
     for number in np.unique(part):
         away = part == number
         unseen[away] = ndcg[int(ndcg[:, ~away].mean(axis=1).argmax()), away]
-    gain = bootstrap_interval(unseen, ndcg[0], RESAMPLES)
-    return (int(ndcg.mean(axis=1).argmax()) if gain[0] > 0 else 0), gain
+    return unseen
 
 
 def _part_of(users: int) -> Rows:

@@ -2,13 +2,14 @@
 
 - What people who come back like next differs between data sets: what rises this fortnight, what
   has been popular for a year, or what is like all that they ever liked. No constant serves all.
-- How much popularity counts for users of whom little is known comes first, and leaves the default
-  only where that alone gains beyond its interval: where people buy five things in all, it would
-  drown what they bought, and where histories are long it says little. Whoever has no history gets
-  the same list in any case.
 - Popularity's half-life, a multiple of the default, its form and its weight are chosen first,
   together, then each block's weight for users who come back, each by the mean NDCG@10 of the past
   nights' users.
+- How much popularity counts for users of whom little is known leaves the default only where that
+  gains beyond its interval over the same choice without it: where people buy five things in all,
+  it would drown what they bought, and where histories are long it says little. It drowns the other
+  weights of popularity too, so that these are chosen again after it. Whoever has no history gets
+  the same list in any case.
 - For each night the choice is made on the others. It stands only where the gain over the default,
   so measured, has a 95 % interval above zero. Nights are left out and not users, because what is
   popular in a night is so for all of its users.
@@ -20,7 +21,7 @@ was tried and ranks worse (docs/experiments.md), and few users come back.
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, partial
 
 import numpy as np
 from scipy import sparse
@@ -44,6 +45,8 @@ SCALES = (0.1, 0.3, 1.0, 3.0)
 UNKNOWNS = (1.0, 0.3, 0.1, 0.03, 0.01)  # shares of the default
 GAINS = (0.0, 0.15, 0.5, 1.0)
 LEAST_USERS, RESAMPLES = 20, 2000
+
+Neighbours = Callable[[Algorithms], Iterable[Algorithms]]
 
 _log = logging.getLogger("nightrank.train")
 
@@ -165,12 +168,12 @@ def choose(nights: Sequence[ScoreParts], default: Algorithms) -> NightChoice:
         return _by_user(found, users)
 
     before = _by_user(ndcg(default), users)
-    known = unseen(lambda seen: _best_of(ndcg, default, _unknowns(default), seen))
-    less = bootstrap_interval(known, before, RESAMPLES)[0] > 0
-    first = _best_of(ndcg, default, _unknowns(default), every) if less else default
-    after = unseen(lambda seen: _best(ndcg, first, seen))
+    kinds, after = _KINDS, unseen(partial(_best, ndcg, default, _KINDS))
+    with_unknown = unseen(partial(_best, ndcg, default, _WITH_UNKNOWN))
+    if bootstrap_interval(with_unknown, after, RESAMPLES)[0] > 0:
+        kinds, after = _WITH_UNKNOWN, with_unknown
     gain = bootstrap_interval(after, before, RESAMPLES)
-    algorithms = _best(ndcg, first, every) if gain[0] > 0 else default
+    algorithms = _best(ndcg, default, kinds, every) if gain[0] > 0 else default
     return NightChoice(
         algorithms,
         users=len(asked),
@@ -180,9 +183,15 @@ def choose(nights: Sequence[ScoreParts], default: Algorithms) -> NightChoice:
     )
 
 
-def _best(ndcg: Callable[[Algorithms], Numbers], default: Algorithms, seen: Mask) -> Algorithms:
+def _best(
+    ndcg: Callable[[Algorithms], Numbers],
+    default: Algorithms,
+    kinds: Sequence[Neighbours],
+    seen: Mask,
+) -> Algorithms:
+    """Return what is best on the users `seen`, one kind of weight after another."""
     best = default
-    for neighbours in (_popularities, *(_gains_of(row) for row in range(len(default.blocks)))):
+    for neighbours in (*kinds, *(_gains_of(row) for row in range(len(default.blocks)))):
         best = _best_of(ndcg, best, neighbours(best), seen)
     return best
 
@@ -199,7 +208,8 @@ def _best_of(
     return best
 
 
-def _unknowns(algorithms: Algorithms) -> Iterator[Algorithms]:
+def unknowns(algorithms: Algorithms) -> Iterator[Algorithms]:
+    """Yield `algorithms` and others in which popularity counts less for users of few likes."""
     weighing = algorithms.popularity
     for share in UNKNOWNS:
         less = replace(weighing, unknown=share * weighing.unknown)
@@ -222,6 +232,10 @@ def _popularities(algorithms: Algorithms) -> Iterator[Algorithms]:
                         algorithms.popularity, returning=(first, second, third, fourth)
                     ),
                 )
+
+
+_KINDS: tuple[Neighbours, ...] = (_popularities,)
+_WITH_UNKNOWN: tuple[Neighbours, ...] = (_popularities, unknowns, _popularities)
 
 
 def _gains_of(row: int) -> Callable[[Algorithms], Iterator[Algorithms]]:

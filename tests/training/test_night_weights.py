@@ -44,6 +44,18 @@ def fashion(seed: int = 0) -> Interactions:
     return liked.take(np.sort(first))
 
 
+def firm_tastes() -> Interactions:
+    """Each user takes six of the eight items of a kind, one a week, in no order."""
+    random = np.random.default_rng(0)
+    rows = [
+        (user, 8 * (user % 5) + item, (7 * week + user / USERS) * DAY)
+        for user in range(USERS)
+        for week, item in enumerate(random.permutation(8)[:6])
+    ]
+    user, item, time = (np.array(column) for column in zip(*rows, strict=True))
+    return Interactions(user, item, np.full(len(user), 5.0), time, USERS, ITEMS)
+
+
 def content() -> sparse.csr_array:
     numbers = np.random.default_rng(1).standard_normal((ITEMS, 4))
     return sparse.csr_array(numbers.astype(np.float32))
@@ -124,16 +136,7 @@ def test_a_fashion_is_learned() -> None:
 
 
 def test_few_purchases_say_more_than_what_is_popular_where_tastes_are_firm() -> None:
-    """Each user takes six of the eight items of a kind, one a week; popularity says nothing."""
-    random = np.random.default_rng(0)
-    rows = [
-        (user, 8 * (user % 5) + item, (7 * week + user / USERS) * DAY)
-        for user in range(USERS)
-        for week, item in enumerate(random.permutation(8)[:6])
-    ]
-    user, item, time = (np.array(column) for column in zip(*rows, strict=True))
-    liked = Interactions(user, item, np.full(len(user), 5.0), time, USERS, ITEMS)
-    choice = chosen(liked)
+    choice = chosen(firm_tastes())
     assert choice.algorithms.popularity.unknown < Algorithms().popularity.unknown
     assert choice.chosen > 1.5 * choice.default
 

@@ -6,15 +6,16 @@ import numpy as np
 import pytest
 import torch
 from scipy import sparse
-from test_night_weights import FACTORS, ITEMS, USERS, fashion, profiles
+from test_night_weights import DAY, FACTORS, ITEMS, USERS, fashion, firm_tastes, profiles
 
+from models.data.interactions import Interactions
 from models.data.nights import night
 from models.data.splits import Trial, make_split
 from models.evaluation.contender import Contender
 from models.evaluation.question import ask, judge
 from models.factors.start import BLOCKS, Algorithms
 from models.factors.text_map import content_features
-from models.nights.fit_choice import FitChoice, best_of, choose_fit, choose_on_past
+from models.nights.fit_choice import FLAT, FitChoice, best_of, choose_fit, choose_on_past
 from models.nights.past_nights import past_night
 from models.nights.recipe import Recipe
 from models.nights.standings import night_standings
@@ -70,6 +71,35 @@ def test_the_default_stands_where_too_few_users_can_tell() -> None:
     tuning = make_split("warm", fashion(), 4.0).tuning
     few = replace(tuning, truth=tuning.truth.take(np.arange(3)))
     assert choose_fit(RECIPE, few, NAMES, Algorithms()) == FitChoice(Algorithms())
+
+
+def changing_tastes() -> Interactions:
+    """Each user takes five of the eight items of a kind, one a day, then those of another kind."""
+    random = np.random.default_rng(0)
+    rows = [
+        (user, 8 * kind + item)
+        for user in range(USERS)
+        for kind in random.permutation(5)[:2]
+        for item in random.permutation(8)[:5]
+    ]
+    user, item = (np.array(column) for column in zip(*rows, strict=True))
+    time = np.arange(len(user)) % 10 * DAY
+    return Interactions(user, item, np.full(len(user), 5.0), time, USERS, ITEMS)
+
+
+def floors(algorithms: Algorithms) -> list[float]:
+    return [block.weights.floor for block in algorithms.blocks]
+
+
+def test_histories_fade_and_popularity_counts_where_that_shows() -> None:
+    default = Algorithms()
+    tuning = make_split("warm", firm_tastes(), 4.0).tuning
+    firm = choose_fit(RECIPE, tuning, NAMES, default).algorithms
+    assert floors(firm) == [FLAT] * len(BLOCKS)
+    assert firm.popularity.unknown < default.popularity.unknown
+    tuning = make_split("warm", changing_tastes(), 4.0).tuning
+    changing = choose_fit(RECIPE, tuning, NAMES, default).algorithms
+    assert floors(changing) == floors(default)
 
 
 def test_another_choice_stands_just_where_its_gain_is_above_zero() -> None:
