@@ -19,10 +19,10 @@ SHORTEST_HALF_LIFE = SECONDS_IN_A_DAY / 24
 class Popularity:
     """Weights of the popularity dimensions: log and count of all time, log and count of late.
 
-    With n positives of the user, d days since the newest, share = .5 ** (n / `half_length`), new =
-    `unknown` * share and s = 1 - .5 ** (d / `idle_half_life`), the four weigh (1 - share) * (s *
-    `returning` + (1 - s) * `visiting`), the count of all time (1 - s) * new more, the count of late
-    s * new more. A profile counts `profile` * new.
+    With n positives of the user, d days since the newest, share = .5 ** (n / `half_length`) and s =
+    1 - .5 ** (d / `idle_half_life`), the four weigh (1 - share) * (s * `returning` + (1 - s) *
+    `visiting`), the count of late s * `unknown` * share more, the count of all time (1 - s) *
+    `unknown_visiting` * share more. A profile counts `profile` times the sum of these two.
     """
 
     unknown: float = 32.0
@@ -31,6 +31,7 @@ class Popularity:
     idle_half_life: float = 0.5
     returning: tuple[float, float, float, float] = (-5.6, -0.9, 8.8, 1.5)
     visiting: tuple[float, float, float, float] = (0.0, 0.0, 0.0, 0.0)
+    unknown_visiting: float = 32.0
 
 
 @dataclass(frozen=True)

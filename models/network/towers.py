@@ -64,16 +64,16 @@ class Contexts:
         """Take the number of `known` positives [b] and the days since the newest [b]."""
         away = 1.0 - 0.5 ** (idle_days.clamp(min=0.0) / weighing.idle_half_life)
         share = 0.5 ** (known / weighing.half_length)
-        new = weighing.unknown * share
+        back = away * weighing.unknown * share
+        here = (1.0 - away) * weighing.unknown_visiting * share
         known_well = 1.0 - share
         settled = known_well.unsqueeze(1) * (
-            away.unsqueeze(1) * new.new_tensor(weighing.returning)
-            + (1.0 - away).unsqueeze(1) * new.new_tensor(weighing.visiting)
+            away.unsqueeze(1) * share.new_tensor(weighing.returning)
+            + (1.0 - away).unsqueeze(1) * share.new_tensor(weighing.visiting)
         )
-        nothing = torch.zeros_like(new)
-        leading = [nothing, (1.0 - away) * new, nothing, away * new]
-        weights = settled + torch.stack(leading, dim=1)
-        return cls(away, known_well, weighing.profile * new, weights)
+        nothing = torch.zeros_like(share)
+        weights = settled + torch.stack([nothing, here, nothing, back], dim=1)
+        return cls(away, known_well, weighing.profile * (here + back), weights)
 
 
 def block_gains(weights: Sequence[HistoryWeights], contexts: Contexts) -> list[Tensor]:

@@ -33,7 +33,7 @@ from models.factors.start import Algorithms, with_ease
 from models.nights.parts import ScoreParts
 from models.nights.recipe import Recipe
 from models.nights.visit_gains import likeliest
-from models.nights.weights import LEAST_USERS, RESAMPLES, unknowns
+from models.nights.weights import LEAST_USERS, RESAMPLES, UNKNOWNS
 
 PENALTIES = (200.0, 500.0, 1000.0)
 PARTS, MOST_PAIRS = 5, 10_000_000
@@ -63,7 +63,7 @@ class FitChoice:
                 for block in self.algorithms.blocks
                 for figure in ("gain", "floor")
             }
-            | {"popularity_of_unknown": self.algorithms.popularity.unknown}
+            | {"popularity_of_unknown": self.algorithms.popularity.unknown_visiting}
             | ({"ease_penalty": ease.penalty, "ease_below": ease.below} if ease else {})
         )
         if self.gain is None:
@@ -81,7 +81,8 @@ def choose_fit(
     if len(question.users) < LEAST_USERS:
         return FitChoice(default)
     found = _choose(recipe, question, default)
-    parts, shares = recipe.parts(question, default), list(unknowns(default))
+    parts = recipe.parts(question, default)
+    shares = [_less_unknown(default, share) for share in UNKNOWNS]
     row, _ = best_of(np.stack([parts.ndcg(one) for one in shares]))
     if row:  # it drowns what else there is to choose, so that all has to be chosen again
         other = _choose(recipe, question, shares[row])
@@ -121,6 +122,12 @@ def _fading_or_flat(recipe: Recipe, question: Question, default: Algorithms) -> 
     options = (_flat(default), default)
     row, _ = best_of(np.stack([recipe.parts(question, one).ndcg(one) for one in options]))
     return options[row]
+
+
+def _less_unknown(algorithms: Algorithms, share: float) -> Algorithms:
+    weighing = algorithms.popularity
+    less = replace(weighing, unknown_visiting=share * weighing.unknown_visiting)
+    return replace(algorithms, popularity=less)
 
 
 def _fits(default: Algorithms, trial: Trial) -> Iterator[Algorithms]:

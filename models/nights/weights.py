@@ -208,8 +208,7 @@ def _best_of(
     return best
 
 
-def unknowns(algorithms: Algorithms) -> Iterator[Algorithms]:
-    """Yield `algorithms` and others in which popularity counts less for users of few likes."""
+def _unknowns(algorithms: Algorithms) -> Iterator[Algorithms]:
     weighing = algorithms.popularity
     for share in UNKNOWNS:
         less = replace(weighing, unknown=share * weighing.unknown)
@@ -235,7 +234,7 @@ def _popularities(algorithms: Algorithms) -> Iterator[Algorithms]:
 
 
 _KINDS: tuple[Neighbours, ...] = (_popularities,)
-_WITH_UNKNOWN: tuple[Neighbours, ...] = (_popularities, unknowns, _popularities)
+_WITH_UNKNOWN: tuple[Neighbours, ...] = (_popularities, _unknowns, _popularities)
 
 
 def _gains_of(row: int) -> Callable[[Algorithms], Iterator[Algorithms]]:

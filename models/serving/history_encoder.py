@@ -178,14 +178,15 @@ def contexts(
     """
     away = 1.0 - 0.5 ** (np.maximum(idle, 0.0) / weighing.idle_half_life)
     share = 0.5 ** (known / weighing.half_length)
-    new = weighing.unknown * share
+    back = away * weighing.unknown * share
+    here = (1.0 - away) * weighing.unknown_visiting * share
     known_well = (1.0 - share)[:, None] * (
         away[:, None] * np.array(weighing.returning)
         + (1.0 - away)[:, None] * np.array(weighing.visiting)
     )
-    nothing = np.zeros_like(new)
-    leading = np.stack([nothing, (1.0 - away) * new, nothing, away * new], axis=1)
-    return away, weighing.profile * new, known_well + leading
+    nothing = np.zeros_like(share)
+    leading = np.stack([nothing, here, nothing, back], axis=1)
+    return away, weighing.profile * (here + back), known_well + leading
 
 
 def gains(block: Block, away: Numbers) -> Numbers:

@@ -183,7 +183,9 @@ class Manifest:
             item_ids=keys.take("item_ids", _list(_text)),
             rated_item_ids=keys.take("rated_item_ids", _list(_text)),
             blocks=tuple(keys.take("blocks", _list(_record(Block, frozenset({"below"}))))),
-            popularity=keys.take("popularity", _record(Popularity, frozenset({"visiting"}))),
+            popularity=keys.take(
+                "popularity", _record(Popularity, frozenset({"visiting", "unknown_visiting"}))
+            ),
             encoder=EncoderFacts(
                 max_tokens=keys.take("max_tokens", _whole),
                 text_dim=keys.take("text_dim", _whole),

@@ -56,7 +56,7 @@ manifests = st.builds(
     blocks=st.lists(st.builds(Block, *[numbers] * 4, name=names, size=whole), max_size=3).map(
         tuple
     ),
-    popularity=st.builds(Popularity, *[numbers] * 4, *[st.tuples(*[numbers] * 4)] * 2),
+    popularity=st.builds(Popularity, *[numbers] * 4, *[st.tuples(*[numbers] * 4)] * 2, numbers),
     encoder=st.builds(
         EncoderFacts,
         max_tokens=whole,
@@ -97,7 +97,7 @@ def test_a_version_of_0_1_0_opens_and_is_written_with_what_is_younger() -> None:
     )  # fmt: skip
     # its histories held likes alone, and popularity said nothing right after a visit
     blocks = [{**block, "below": 0.0} for block in OF_0_1_0["blocks"]]
-    popularity = {**OF_0_1_0["popularity"], "visiting": [0.0] * 4}
+    popularity = {**OF_0_1_0["popularity"], "visiting": [0.0] * 4, "unknown_visiting": 32.0}
     expected = {**OF_0_1_0, "blocks": blocks, "popularity": popularity}
     assert json.loads(json.dumps(manifest.to_json())) == expected
 

@@ -96,7 +96,7 @@ def test_histories_fade_and_popularity_counts_where_that_shows() -> None:
     tuning = make_split("warm", firm_tastes(), 4.0).tuning
     firm = choose_fit(RECIPE, tuning, NAMES, default).algorithms
     assert floors(firm) == [FLAT] * len(BLOCKS)
-    assert firm.popularity.unknown < default.popularity.unknown
+    assert firm.popularity.unknown_visiting < default.popularity.unknown_visiting
     tuning = make_split("warm", changing_tastes(), 4.0).tuning
     changing = choose_fit(RECIPE, tuning, NAMES, default).algorithms
     assert floors(changing) == floors(default)
