@@ -13,6 +13,10 @@ test test-fast demo: export SPARK_SUBMIT_OPTS = -XX:TieredStopAtLevel=1
 # took 70 to 90 s for what takes 4 s
 test test-fast demo: export OMP_WAIT_POLICY ?= PASSIVE
 
+# threads of numpy's OpenBLAS spin whatever that says: the choices of a training took 49 CPU seconds
+# with one thread, and with two beside other work not the whole of 190
+test test-fast: export OPENBLAS_NUM_THREADS ?= 1
+
 setup:  ## Python packages, Java and Delta's JARs; seconds when they are there
 	@bash scripts/setup.sh
 
