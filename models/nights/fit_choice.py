@@ -37,6 +37,8 @@ from models.nights.weights import LEAST_USERS, RESAMPLES, UNKNOWNS
 
 PENALTIES = (200.0, 500.0, 1000.0)
 PARTS, MOST_PAIRS = 5, 10_000_000
+SURE = 0.999
+"""What it takes to change how new users are weighed, of whom validation users are few."""
 FLAT = 10.0
 """A floor of history weights beside which the fading part is little."""
 
@@ -86,7 +88,8 @@ def choose_fit(
     row, _ = best_of(np.stack([parts.ndcg(one) for one in shares]))
     if row:  # it drowns what else there is to choose, so that all has to be chosen again
         other = _choose(recipe, question, shares[row])
-        if bootstrap_interval(other.ndcg, found.ndcg, RESAMPLES)[0] > 0:
+        gain = bootstrap_interval(other.ndcg, found.ndcg, RESAMPLES, confidence=SURE)
+        if gain[0] > 0:
             found = other
     chosen = FitChoice(found.algorithms, found.gain)
     low, _, high = found.gain

@@ -182,10 +182,8 @@ class Manifest:
             tables=keys.take("tables", _mapping(_whole)),
             item_ids=keys.take("item_ids", _list(_text)),
             rated_item_ids=keys.take("rated_item_ids", _list(_text)),
-            blocks=tuple(keys.take("blocks", _list(_record(Block, frozenset({"below"}))))),
-            popularity=keys.take(
-                "popularity", _record(Popularity, frozenset({"visiting", "unknown_visiting"}))
-            ),
+            blocks=tuple(keys.take("blocks", _list(_record(Block, "below")))),
+            popularity=keys.take("popularity", _record(Popularity, "visiting", "unknown_visiting")),
             encoder=EncoderFacts(
                 max_tokens=keys.take("max_tokens", _whole),
                 text_dim=keys.take("text_dim", _whole),
@@ -263,7 +261,7 @@ def _mapping(read: Callable[[object], T]) -> Callable[[object], dict[str, T]]:
     return lambda value: {str(name): read(one) for name, one in _checked(value, dict).items()}
 
 
-def _record(kind: type[T], younger: frozenset[str] = frozenset()) -> Callable[[object], T]:
+def _record(kind: type[T], *younger: str) -> Callable[[object], T]:
     """Return what reads an object whose keys are the fields of the dataclass `kind`.
 
     The fields `younger` have defaults and may be missing, in versions of earlier releases.
