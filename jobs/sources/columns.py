@@ -232,9 +232,8 @@ def _refuse_missing(matched: Matched, columns: Sequence[str], known: set[str]) -
     if table == ITEMS and not {*_WORDS, "available", DELETED} & found.keys():
         missing.append("title` or `text")
     if missing:
-        raise InputError(
-            f"{matched.origin}: column `{missing[0]}` is missing; found {', '.join(columns)}"
-        )
+        there = ", ".join(column for column in columns if column != CORRUPT)
+        raise InputError(f"{matched.origin}: column `{missing[0]}` is missing; found {there}")
 
 
 def union(

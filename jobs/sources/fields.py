@@ -21,7 +21,8 @@ _ISO = r"^\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}.*)?$"
 _WITHOUT_SECONDS = r"([T ]\d{2}:\d{2})(?=Z|[+-])"
 # 20240105 is a date: as seconds it would be a day of August 1970
 _DATE = r"^(19|20)\d{6}(\.0+)?$"
-_FRACTION = r"^[+-]?(\d+\.0+|\d+(\.\d+)?[eE]\+\d+|\d+\.\d+E\d+)$"
+_FRACTION = r"^\s*[+-]?(\d+\.0+|\d+(\.\d+)?[eE]\+\d+|\d+\.\d+E\d+)\s*$"
+_NO_NUMBER = ("NaN", "nan", "<NA>")  # what pandas and JSON write for a missing number
 _STRUCTURE = r'^\s*(\{"|\[["{])'  # {0f8fad5b} may be an id
 LONGEST_ID = 1000
 _INFINITY = float("inf")
@@ -40,15 +41,16 @@ def label(text: Column, name: str) -> tuple[Column, list[Column]]:
 def identifier(text: Column, name: str) -> tuple[Column, list[Column]]:
     """Return the identifier unchanged, which must be no whole number written as a fraction.
 
-    pandas writes 1.0 for 1 as soon as one id of the column is missing; both would be ids. A
-    character NUL ends a text in C, and an id of megabytes, or an object where other rows of a JSON
-    file have a text, is a column gone wrong.
+    pandas writes 1.0 for 1 as soon as one id of the column is missing; both would be ids. All whose
+    id is missing would be one user `nan`. A character NUL ends a text in C, and an id of megabytes,
+    or an object where other rows of a JSON file have a text, is a column gone wrong.
     """
     same, reasons = label(text, name)
     why = f"{name} is a whole number written as a fraction, such as 1.0: write 1"
     return same, [
         *reasons,
         fn.when(text.rlike(_FRACTION), why),
+        fn.when(text.isin(*_NO_NUMBER), f"{name} is missing: it is the NaN of a number"),
         fn.when(text.rlike(_STRUCTURE), f"{name} is a structure of JSON"),
         fn.when(text.contains("\0"), f"{name} has the character NUL"),
         fn.when(fn.length(text) > LONGEST_ID, f"{name} is longer than {LONGEST_ID} characters"),

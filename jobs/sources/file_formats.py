@@ -132,7 +132,7 @@ def _prepare_atomic(part: Part) -> Ready:
 
 def _prepare_json(part: Part) -> Ready:
     text.has_quotes(part)
-    return text.unpacked(part), None
+    return text.whole_characters(part), None
 
 
 def _prepare_parquet(part: Part) -> Ready:

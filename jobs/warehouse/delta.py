@@ -31,8 +31,9 @@ from models.errors import InputError
 
 LOGGER = logging.getLogger(__name__)
 
-# delta-rs decodes %20, takes a backslash for a slash and panics at brackets; Hadoop has its own
-_ODD = re.compile(r"[%\[\]\\|^?*{}\x00-\x1f\x7f]")
+# delta-rs decodes %20, takes a backslash for a slash and panics at brackets; Hadoop has its own.
+# A surrogate stands for a byte that isn't UTF-8 (PEP 383)
+_ODD = re.compile(r"[%\[\]\\|^?*{}\x00-\x1f\x7f\ud800-\udfff]")
 CHANGE_FEED = "delta.enableChangeDataFeed"
 
 

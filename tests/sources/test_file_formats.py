@@ -4,6 +4,8 @@ import csv
 import datetime as dt
 import gzip
 import json
+import math
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -149,14 +151,21 @@ def test_ids_that_are_no_texts_are_refused(
         read_file(spark, path, INTERACTIONS)
 
 
-def test_an_object_among_ids_rejects_its_row(spark: SparkSession, tmp_path: Path) -> None:
-    users = ["u", {"id": "v"}, 3]
+def test_what_is_no_id_in_json_rejects_its_row(spark: SparkSession, tmp_path: Path) -> None:
+    users = ["u", {"id": "v"}, 3, 4.0, math.nan, "half \ud83d", "half \ud83e", "whole \U0001f600"]
     rows = [{"user_id": one, "item_id": "a", "value": 1, "ts": 1} for one in users]
     path = tmp_path / "interactions.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
     table = check(read(spark, INTERACTIONS, path), "id")
-    assert {row["user_id"] for row in table.good.toArrow().to_pylist()} == {"u", "3"}
-    assert [row["reason"] for row in table.rejected.collect()] == ["user_id is a structure of JSON"]
+    found = {row["user_id"] for row in table.good.toArrow().to_pylist()}
+    assert found == {"u", "3", "whole \U0001f600"}
+    reasons = Counter(row["reason"].split(",")[0] for row in table.rejected.collect())
+    assert reasons == {
+        "user_id is a structure of JSON": 1,
+        "user_id is a whole number written as a fraction": 1,
+        "user_id is missing: it is the NaN of a number": 1,
+        "user_id is not valid UTF-8": 2,
+    }
 
 
 def test_a_fraction_is_no_id_by_its_name_alone(spark: SparkSession, tmp_path: Path) -> None:

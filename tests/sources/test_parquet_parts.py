@@ -34,7 +34,12 @@ def written(folder: Path, column: pa.Array, **more: bool) -> Part:
         (pa.array(UUIDS).dictionary_encode(), TEXTS),
         (pa.array([b"a", None, "é".encode()]), ["a", None, "é"]),
         (pa.array([b"line\nend", b"tab\t"]), ["line\nend", "tab\t"]),
-        (pa.array([b"a", b"b", b"\xff"]), ["61", "62", "ff"]),  # the last batch decides for all
+        (pa.array([b"a", b"b", b"\xff"]), ["a", "b", "ff"]),  # each value by itself
+        (pa.array([b"a", A.bytes, b"\1\2\3\4"]), ["a", str(A), "01020304"]),
+        (pa.array([B.bytes, b"sixteen letters!"], pa.binary(16)), [str(B), "sixteen letters!"]),
+        (pa.array([n.to_bytes(8) for n in (7, 2**40)], pa.binary(8)),
+         ["0000000000000007", "0000010000000000"]),
+        (pa.array([b"caf\xe9", b"Oak"]), ["636166e9", "Oak"]),
         (pa.array([b"a\0"]), ["6100"]),
         (pa.array([bytes(12)], pa.binary(12)), ["00" * 12]),
         (pa.array([b"sixteen letters!", b"sixteen letterS!"]),

@@ -78,7 +78,10 @@ def test_a_link_to_its_own_folder_ends(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("depth", ["", "x/", "day=1/x/"])
-@pytest.mark.parametrize("kind", ["dangling", "pipe", "loop", "delta", "unknown", "empty"])
+@pytest.mark.parametrize(
+    "kind",
+    ["dangling", "pipe", "loop", "delta", "hudi", "unknown", "latin1", "device", "empty"],
+)
 def test_what_is_no_part_is_refused_by_its_path(tmp_path: Path, kind: str, depth: str) -> None:
     root = made(tmp_path / "items", f"{depth}a.csv")
     path = root / depth / "bad.csv"
@@ -90,6 +93,13 @@ def test_what_is_no_part_is_refused_by_its_path(tmp_path: Path, kind: str, depth
         path.symlink_to(path)
     elif kind == "delta":
         (path / "_delta_log").mkdir(parents=True)
+    elif kind == "hudi":
+        (path / ".hoodie").mkdir(parents=True)
+    elif kind == "latin1":
+        path = root / depth / os.fsdecode(b"bad\xe9.csv")
+        path.touch()
+    elif kind == "device":
+        path.symlink_to("/dev/zero")
     elif kind == "unknown":
         path = path.with_suffix(".xlsx")
         path.touch()

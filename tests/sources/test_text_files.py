@@ -2,6 +2,7 @@
 
 import bz2
 import gzip
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from jobs.sources.files.parts import Part, parts
-from jobs.sources.files.text import has_quotes, layout, unpacked
+from jobs.sources.files.text import has_quotes, layout, unpacked, whole_characters
 from models.errors import InputError
 
 NAMES = ("item_id", "title", "genre")
@@ -135,3 +136,42 @@ def test_what_spark_cannot_unpack_is_unpacked(tmp_path: Path, pack: Pack, name: 
     assert plain.path.read_bytes() == content
     assert plain.keys == part.keys == ("day",)
     assert not plain.packed
+
+
+@pytest.mark.parametrize("packed", ["", ".gz", ".zst"])
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (r"cut \ud83d", r"cut \ufffd"),
+        (r"\uD83D, then \uDE00", r"\ufffd, then \ufffd"),
+        (r"\ude00\ud83d", r"\ufffd\ufffd"),
+        (r"\ud83d\ud83d\ude00", r"\ufffd\ud83d\ude00"),
+        (r"whole \ud83d\ude00", r"whole \ud83d\ude00"),
+        (r"a path \\ud83d", r"a path \\ud83d"),
+        (r"a quote \"\\\ud83d", r"a quote \"\\\ufffd"),
+        (r"caf\u00e9 \ud7ff \ue000", None),
+        ("\N{GRINNING FACE}", None),
+    ],
+)
+def test_half_a_character_of_json_is_told(
+    tmp_path: Path, pack: Pack, packed: str, text: str, expected: str | None
+) -> None:
+    line = '{{"title": "{}"}}\n'
+    content = (line.format("Oak") + line.format(text)).encode()
+    part = written(tmp_path, pack(packed, content), f"items.jsonl{packed}")
+    plain = whole_characters(part)
+    if expected is None:
+        assert plain == unpacked(part)
+    else:
+        assert plain.path.read_bytes() == (line.format("Oak") + line.format(expected)).encode()
+        assert not plain.packed
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)
+@given(st.text(st.characters(categories=("Cs", "L", "So")), max_size=9))
+def test_json_of_any_text_has_whole_characters_then(tmp_path: Path, text: str) -> None:
+    """Python's json reads halves as they are: none may be left, and nothing else may change."""
+    part = written(tmp_path, json.dumps(text).encode(), "items.jsonl")
+    found = json.loads(whole_characters(part).path.read_bytes())
+    whole = json.loads(json.dumps(text))  # halves that stand side by side are a pair
+    assert found == "".join("\ufffd" if "\ud800" <= one <= "\udfff" else one for one in whole)

@@ -1,5 +1,6 @@
 """Where a warehouse may stand: `file:` URIs are folders, and odd characters are refused."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -38,7 +39,7 @@ def test_what_is_neither_is_refused(text: str) -> None:
 @pytest.mark.parametrize(
     "name",
     ["my%20data", "100%", "a%2Fb", "data [2024]", "a]", "a\\b", "a?b", "a*", "{a,b}", "a|b", "a^b",
-     "two\nlines", "tab\t"],
+     "two\nlines", "tab\t", os.fsdecode(b"caf\xe9")],
 )  # fmt: skip
 @pytest.mark.parametrize("below", ["", "wh"])
 def test_a_path_that_delta_misreads_is_refused(tmp_path: Path, name: str, below: str) -> None:

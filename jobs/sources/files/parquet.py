@@ -2,13 +2,16 @@
 
 - Times in nanoseconds are INT64 where pandas wrote them, and INT96 where Spark, Hive and Impala
   did; only the first kind has to be converted.
-- Bytes become text, a column at a time: UTF-8 where all of them are, UUIDs where all are 16 bytes
-  long, else hexadecimal digits. Spark has no UUIDs, and would take raw bytes for text.
+- Bytes become text, each value by itself, so that an id reads the same in every part, table and
+  night: as it is where it is UTF-8 without control characters, a UUID where it is 16 bytes long,
+  else hexadecimal digits. Spark has no UUIDs, and would take raw bytes for text.
 - Times of day, durations and half floats become text too.
 
-Trade-off: a part with such a column is copied by Arrow, in batches, before Spark reads it.
+Trade-off: a part with such a column is copied by Arrow, in batches, before Spark reads it. Of ids
+that are part text and part raw bytes, the text `ff` and the byte 0xff would be one.
 """
 
+import re
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -26,7 +29,7 @@ from models.errors import InputError
 _Array = Any  # any of Arrow's arrays: pyarrow's stubs know no type for a cast one
 Maker = Callable[[_Array], _Array]
 
-_CONTROLS = "[\\x00-\\x08\\x0b\\x0c\\x0e-\\x1f\\x7f]"
+_CONTROLS = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 _UUID_BYTES = 16
 _BATCH = 1 << 16
 _ODD = (
@@ -44,7 +47,7 @@ def readable(part: Part) -> Part:
     """
     with pq.ParquetFile(part.path, coerce_int96_timestamp_unit="us") as file:
         schema = file.schema_arrow
-        odd = {column.name: _maker(file, column) for column in schema if _is_odd(column.type)}
+        odd = {column.name: _maker(column.type) for column in schema if _is_odd(column.type)}
         for column in schema:
             if _holds_odd(column.type):
                 raise InputError(
@@ -97,9 +100,8 @@ def _copy(file: pq.ParquetFile, target: Path, schema: pa.Schema, odd: dict[str, 
             writer.write_batch(pa.record_batch(columns, schema=schema))
 
 
-def _maker(file: pq.ParquetFile, column: Any) -> Maker:
-    """Return what turns a batch of the column into text."""
-    kind = column.type
+def _maker(kind: pa.DataType) -> Maker:
+    """Return what turns a batch of a column of this type into text."""
     if _is_uuid(kind):
         return _uuids
     if pa.types.is_float16(kind):
@@ -108,33 +110,35 @@ def _maker(file: pq.ParquetFile, column: Any) -> Maker:
         return lambda batch: batch.cast(pa.int64()).cast(pa.string())
     if pa.types.is_time(kind) or pa.types.is_null(kind):
         return lambda batch: batch.cast(pa.string())
-    text, sixteen = True, True
-    for batch in file.iter_batches(_BATCH, columns=[column.name]):
-        values = _plain(batch.column(0))
-        text = text and _is_text(values)
-        sixteen = sixteen and {len(v) for v in values.to_pylist() if v is not None} <= {_UUID_BYTES}
-    if text:
-        return lambda batch: _plain(batch).cast(pa.string())
-    return _uuids if sixteen else _digits
+    return _texts
 
 
-def _is_text(values: _Array) -> bool:
+def _texts(batch: _Array) -> _Array:
+    values = _plain(batch)
     try:
         texts = values.cast(pa.string())
+        if not pc.any(pc.match_substring_regex(texts, _CONTROLS.pattern), min_count=0).as_py():
+            return texts
     except pa.ArrowInvalid:  # not UTF-8
-        return False
-    controls = pc.match_substring_regex(texts, _CONTROLS)
-    return not pc.any(controls, min_count=0).as_py()
+        pass
+    return pa.array(map(_text, values.to_pylist()), pa.string())
+
+
+def _text(value: bytes | None) -> str | None:
+    if value is None:
+        return None
+    try:
+        text = value.decode("utf-8")
+    except UnicodeDecodeError:
+        text = "\0"
+    if not _CONTROLS.search(text):
+        return text
+    return str(uuid.UUID(bytes=value)) if len(value) == _UUID_BYTES else value.hex()
 
 
 def _uuids(batch: _Array) -> _Array:
     values = _plain(batch).to_pylist()
     return pa.array([None if v is None else str(uuid.UUID(bytes=v)) for v in values], pa.string())
-
-
-def _digits(batch: _Array) -> _Array:
-    values = _plain(batch).to_pylist()
-    return pa.array([None if v is None else v.hex() for v in values], pa.string())
 
 
 def _plain(batch: _Array) -> _Array:

@@ -4,8 +4,9 @@
   that is known has that of its folder.
 - Folders called `name=value` (Hive's partitions) stand for a column of that name.
 - Hidden files (`.` or `_` at the start) and empty parts beside others are left out.
-- What can't be a part is refused by its path: links to nothing, pipes, tables of Delta. One that
-  stands in place of the file is read by `jobs.sources.places.delta_table`.
+- What can't be a part is refused by its path: links to nothing, pipes, tables of Delta or Hudi,
+  whose files hold rows that were replaced since. A Delta table that stands in place of the file is
+  read by `jobs.sources.places.delta_table`.
 
 Trade-off: every folder is walked, links to folders too (each once), so that nothing that lies there
 is passed over.
@@ -19,7 +20,7 @@ from models.errors import InputError
 
 ATOMIC_ENDINGS = (".inter", ".item", ".user", ".kg", ".link")
 ENDINGS = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet")
-LOG = "_delta_log"
+LOG, HUDI_LOG = "_delta_log", ".hoodie"
 PACKED = (".gz", ".bz2", ".zst")
 
 
@@ -66,7 +67,14 @@ def parts(path: Path) -> list[Part]:
 
 
 def refuse_unreadable(path: Path) -> None:
-    """Raise InputError where `path` is a link to nothing, or neither a file nor a folder."""
+    """Raise InputError where `path` is a link to nothing, or neither a file nor a folder.
+
+    Of a name that isn't UTF-8, too, which Java can't have.
+    """
+    try:
+        str(path).encode()
+    except UnicodeEncodeError as error:
+        raise InputError(f"{path} can't be read: its name is not UTF-8, rename it") from error
     try:
         mode = path.stat().st_mode
     except OSError as error:
@@ -87,6 +95,8 @@ def _files(folder: Path, seen: set[Path]) -> list[Path]:
             f"{folder} is a Delta table within a folder of parts: name it itself, as in "
             f"interactions={folder}"
         )
+    if (folder / HUDI_LOG).is_dir():
+        raise InputError(f"{folder} is a Hudi table, which can't be read: write plain Parquet")
     found: list[Path] = []
     for path in names:
         if path.name.startswith((".", "_")):

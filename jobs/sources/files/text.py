@@ -5,6 +5,8 @@
 - A quote may join lines only where it ends again, and where the lines aren't whole rows by
   themselves. Otherwise a TSV file is read without quotes (IMDb and Wikidata write so), and a CSV
   file is refused with the line of the quote.
+- Half a surrogate pair in JSON, as of a text that was cut within an emoji, becomes U+FFFD in a
+  copy, which no id may hold: of Spark's "?" two ids would be one.
 - Files that Spark can't unpack are unpacked into a folder of this process.
 
 Trade-off: one process reads all text once more, 0.1 to 1 GB a second; files with quotes take their
@@ -18,6 +20,7 @@ import functools
 import gzip
 import hashlib
 import io
+import re
 import shutil
 import tempfile
 import zlib
@@ -35,6 +38,11 @@ from models.errors import InputError
 DELIMITERS = {".csv": ",", ".tsv": "\t"}
 UNREADABLE = (OSError, EOFError, zlib.error, csv.Error, pa.ArrowException)
 _SPARK_UNPACKS = (".gz", ".bz2")
+_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
+_ESCAPE = re.compile(
+    rb"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}"  # a pair
+    rb"|(?P<half>\\u[dD][89a-fA-F][0-9a-fA-F]{2})|\\."
+)
 _CHUNK = 1 << 20
 _LONGEST_FIELD = 1 << 24  # characters; the csv module allows 2^17, fewer than some texts have
 
@@ -59,6 +67,21 @@ def unpacked(part: Part) -> Part:
     except UNREADABLE as error:
         raise InputError(f"{part.path} can't be read: {error}") from error
     return copied
+
+
+def whole_characters(part: Part) -> Part:
+    """Return the plain part of JSON itself, or a copy without halves of surrogate pairs."""
+    with _opened(part) as file:
+        if not any(_SURROGATE.search(line) for line in file):
+            return unpacked(part)
+    copied = staged(part, f"whole-{part.path.name}.json")
+    with _opened(part) as file, copied.path.open("wb") as plain:
+        plain.writelines(_ESCAPE.sub(_no_half, line) for line in file)
+    return copied
+
+
+def _no_half(escape: re.Match[bytes]) -> bytes:
+    return b"\\ufffd" if escape["half"] else escape[0]
 
 
 def staged(part: Part, name: str) -> Part:
@@ -169,7 +192,8 @@ def _opened(part: Part) -> IO[bytes]:
     if part.packed == ".bz2":
         return bz2.open(part.path, "rb")
     if part.packed == ".zst":
-        return cast(IO[bytes], pa.input_stream(str(part.path), compression="zstd"))
+        stream = pa.input_stream(str(part.path), compression="zstd")
+        return io.BufferedReader(cast(io.RawIOBase, stream))  # Arrow's own can't read lines
     return part.path.open("rb")
 
 
