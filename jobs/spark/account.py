@@ -2,13 +2,15 @@
 
 - A container may run under a user id without a line in /etc/passwd (`docker run --user 12345`,
   OpenShift). Hadoop's login fails there, so it is given a user before it looks for one.
-- Under `LC_ALL=C`, as in cron, the JVM takes every file name for ASCII. It is told C.UTF-8, as
-  Python tells itself (PEP 540).
+- Under `LC_ALL=C`, as in cron, the JVM takes every file name for ASCII, and so under a locale that
+  the machine doesn't have, as in slim containers and by ssh. It is told C.UTF-8, as Python tells
+  itself (PEP 540).
 
 Trade-off: the login is set through a method that Hadoop has for its tests; there is no other way
 around the operating system's name.
 """
 
+import locale
 import os
 import pwd
 import tempfile
@@ -25,10 +27,23 @@ JAVA_OPTIONS = "spark.driver.extraJavaOptions"
 
 
 def prepare_locale(environment: MutableMapping[str, str]) -> None:
-    """Set `LC_ALL` to C.UTF-8 where the environment says C, POSIX or nothing at all."""
+    """Set `LC_ALL` to C.UTF-8 where the environment's locale is C or POSIX, or isn't there."""
     said = (environment.get(name) for name in ("LC_ALL", "LC_CTYPE", "LANG"))
-    if next((value for value in said if value), "C") in ("C", "POSIX"):
+    name = next((value for value in said if value), "C")
+    if name in ("C", "POSIX") or not _is_installed(name):
         environment["LC_ALL"] = "C.UTF-8"
+
+
+def _is_installed(name: str) -> bool:
+    """Return whether the machine has the locale; there is no way to ask but to try."""
+    before = locale.setlocale(locale.LC_CTYPE)
+    try:
+        locale.setlocale(locale.LC_CTYPE, name)
+    except locale.Error:
+        return False
+    finally:
+        locale.setlocale(locale.LC_CTYPE, before)
+    return True
 
 
 def has_name(user_id: int) -> bool:

@@ -10,17 +10,20 @@ from jobs.spark.account import has_name, prepare_locale
     [
         ({}, "C.UTF-8"),
         ({"LC_ALL": "C"}, "C.UTF-8"),
-        ({"LC_ALL": "POSIX", "LANG": "de_DE.UTF-8"}, "C.UTF-8"),
+        ({"LC_ALL": "POSIX", "LANG": "C.UTF-8"}, "C.UTF-8"),
         ({"LC_ALL": "", "LANG": "C"}, "C.UTF-8"),
-        ({"LC_CTYPE": "C", "LANG": "de_DE.UTF-8"}, "C.UTF-8"),
-        ({"LANG": "de_DE.UTF-8"}, None),
+        ({"LC_CTYPE": "C", "LANG": "C.utf8"}, "C.UTF-8"),
+        ({"LANG": "C.utf8"}, None),
         ({"LC_CTYPE": "C.UTF-8"}, None),
-        ({"LC_ALL": "de_DE.ISO-8859-1"}, "de_DE.ISO-8859-1"),
+        ({"LC_ALL": "C.utf8", "LANG": "C"}, "C.utf8"),
+        # of a machine that doesn't have it
+        ({"LC_ALL": "xx_XX.UTF-8"}, "C.UTF-8"),
+        ({"LANG": "xx_XX.UTF-8"}, "C.UTF-8"),
+        ({"LC_CTYPE": "xx_XX.ISO-8859-1", "LANG": "C.utf8"}, "C.UTF-8"),
+        ({"LC_CTYPE": "C.utf8", "LANG": "xx_XX"}, None),
     ],
 )
-def test_only_a_locale_without_accents_is_replaced(
-    before: dict[str, str], expected: str | None
-) -> None:
+def test_a_locale_without_accents_is_replaced(before: dict[str, str], expected: str | None) -> None:
     environment = dict(before)
     prepare_locale(environment)
     assert environment.get("LC_ALL") == expected
