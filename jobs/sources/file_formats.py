@@ -14,7 +14,7 @@ formats, and parts, are read in parallel.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +42,8 @@ from models.errors import InputError
 
 _NO_IDS = {"fractions": (DoubleType, FloatType), "structures": (ArrayType, MapType, StructType)}
 _ATOMIC_TYPES = ("token", "token_seq", "float", "float_seq")
+# what Spark makes, quotes included, of the words that Python writes where JSON has no number
+_NO_NUMBERS = ('"NaN"', '"Infinity"', '"-Infinity"')
 _JSON_OPTIONS = {
     "primitivesAsString": "true", "columnNameOfCorruptRecord": CORRUPT, "encoding": "UTF-8",
 }  # fmt: skip
@@ -109,7 +111,7 @@ Reader = Callable[[DataFrameReader, str, Any, list[Part]], DataFrame]
 
 def _prepare_delimited(part: Part) -> Ready:
     layout = text.layout(part)
-    _no_doubles(part, layout.names)
+    _no_doubles(str(part.path), (*layout.names, *part.keys))
     return text.unpacked(part), layout
 
 
@@ -124,7 +126,7 @@ def _prepare_atomic(part: Part) -> Ready:
                 f"{', '.join(_ATOMIC_TYPES)}"
             )
     names = tuple(column.rpartition(":")[0] for column in columns)
-    _no_doubles(part, names)
+    _no_doubles(str(part.path), (*names, *part.keys))
     if part.ending == ".link" and len(names) != 2:
         raise InputError(f"{part.path}: expected the columns item_id and entity_id, got {names}")
     return text.unpacked(part), text.Layout(columns, quoted=False, line_end="\n")
@@ -138,7 +140,7 @@ def _prepare_json(part: Part) -> Ready:
 def _prepare_parquet(part: Part) -> Ready:
     ready = parquet.readable(part)
     shape = parquet.shape(ready)
-    _no_doubles(part, shape.names)
+    _no_doubles(str(part.path), (*shape.names, *part.keys))
     return ready, shape
 
 
@@ -179,10 +181,12 @@ def _read_json(reader: DataFrameReader, origin: str, _: None, group: list[Part])
     names = [name for name in schema.names if name not in (CORRUPT, *group[0].keys)]
     if not names:
         raise InputError(f"{origin} holds no JSON objects, expected one a line")
-    _no_doubles(replace(group[0], path=Path(origin)), tuple(names))
+    _no_doubles(origin, (*names, *group[0].keys))
     own = [field for field in schema.fields if field.name in names]
     schema = StructType([*own, StructField(CORRUPT, StringType())])
-    return reader.schema(schema).json(_paths(group))
+    texts = [field.name for field in own if isinstance(field.dataType, StringType)]
+    numbers = {name: fn.when(~named(name).isin(*_NO_NUMBERS), named(name)) for name in texts}
+    return reader.schema(schema).json(_paths(group)).withColumns(numbers)
 
 
 def _read_parquet(
@@ -237,11 +241,11 @@ def _as_text(origin: str, field: StructField, ids: set[str]) -> Column:
     return column.cast("string").alias(field.name)
 
 
-def _no_doubles(part: Part, names: tuple[str, ...]) -> None:
-    lower = [name.strip().lower() for name in (*names, *part.keys)]
+def _no_doubles(origin: str, names: tuple[str, ...]) -> None:
+    lower = [name.strip().lower() for name in names]
     twice = next((name for name in lower if lower.count(name) > 1), None)
     if twice is not None:
-        raise InputError(f"{part.path}: column `{twice}` is there more than once")
+        raise InputError(f"{origin}: column `{twice}` is there more than once")
 
 
 def _first_line(error: Exception) -> str:

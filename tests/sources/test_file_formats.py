@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
+import pyarrow as pa
 import pytest
 from pyspark.sql import SparkSession
 
@@ -50,8 +51,13 @@ def json_lines(path: Path) -> None:
     path.write_text("".join(json.dumps(row) + "\n" for row in ROWS), "utf-8")
 
 
-def zipped(path: Path) -> None:
-    path.write_bytes(gzip.compress("".join(json.dumps(row) + "\n" for row in ROWS).encode()))
+def packed(path: Path) -> None:
+    content = "".join(json.dumps(row) + "\n" for row in ROWS).encode()
+    path.write_bytes(
+        gzip.compress(content)
+        if path.suffix == ".gz"
+        else pa.compress(content, codec="zstd", asbytes=True)
+    )
 
 
 def parquet(path: Path) -> None:
@@ -78,7 +84,8 @@ def part_files(path: Path) -> None:
         ),
         ("interactions.tsv", lambda path: delimited(path, "\t")),
         ("interactions.jsonl", json_lines),
-        ("interactions.ndjson.gz", zipped),
+        ("interactions.ndjson.gz", packed),
+        ("interactions.jsonl.zst", packed),
         ("interactions.parquet", parquet),
         ("interactions.parquet", part_files),
     ],
@@ -116,7 +123,7 @@ def test_atomic_files_have_typed_headers_and_no_quotes(spark: SparkSession, tmp_
 def test_structures_become_attributes_and_text(spark: SparkSession, tmp_path: Path) -> None:
     rows = [
         {"item_id": 1, "title": "A", "attributes": {"b": "2", "a": 1}, "features": [1, 0.5],
-         "genres": ["Drama", "War"], "text": "Plot."},
+         "genres": ["Drama", "War"], "price": math.nan, "text": "Plot."},
         {"item_id": 2, "title": "B", "features": None, "genres": [], "text": None},
         {"item_id": 3, "title": "C", "features": [1, "NaN"]},
         {"item_id": 4, "title": "D", "attributes": '{"a": 1, "a": 2}'},
@@ -152,17 +159,18 @@ def test_ids_that_are_no_texts_are_refused(
 
 
 def test_what_is_no_id_in_json_rejects_its_row(spark: SparkSession, tmp_path: Path) -> None:
-    users = ["u", {"id": "v"}, 3, 4.0, math.nan, "half \ud83d", "half \ud83e", "whole \U0001f600"]
+    users = ["u", {"id": "v"}, 3, 4.0, math.nan, -math.inf, "NaN", "\ud83d", "\ud83e", "\U0001f600"]
     rows = [{"user_id": one, "item_id": "a", "value": 1, "ts": 1} for one in users]
     path = tmp_path / "interactions.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
     table = check(read(spark, INTERACTIONS, path), "id")
     found = {row["user_id"] for row in table.good.toArrow().to_pylist()}
-    assert found == {"u", "3", "whole \U0001f600"}
+    assert found == {"u", "3", "\U0001f600"}
     reasons = Counter(row["reason"].split(",")[0] for row in table.rejected.collect())
     assert reasons == {
         "user_id is a structure of JSON": 1,
         "user_id is a whole number written as a fraction": 1,
+        "user_id is empty": 2,
         "user_id is missing: it is the NaN of a number": 1,
         "user_id is not valid UTF-8": 2,
     }
