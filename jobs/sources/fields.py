@@ -22,7 +22,7 @@ _WITHOUT_SECONDS = r"([T ]\d{2}:\d{2})(?=Z|[+-])"
 # 20240105 is a date: as seconds it would be a day of August 1970
 _DATE = r"^(19|20)\d{6}(\.0+)?$"
 _FRACTION = r"^\s*[+-]?(\d+\.0+|\d+(\.\d+)?[eE]\+\d+|\d+\.\d+E\d+)\s*$"
-_NO_NUMBER = ("NaN", "nan", "<NA>")  # what pandas and JSON write for a missing number
+_NO_NUMBER = ("NaN", "nan", "<NA>")  # what pandas writes for a missing number
 _STRUCTURE = r'^\s*(\{"|\[["{])'  # {0f8fad5b} may be an id
 LONGEST_ID = 1000
 _INFINITY = float("inf")

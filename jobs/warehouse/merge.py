@@ -17,6 +17,7 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 from delta.tables import DeltaTable
+from pyspark import StorageLevel
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as fn
 
@@ -55,7 +56,7 @@ def merge(
         warehouse.create(name)
         if warehouse.dataset(name).count_rows():
             target = spark.read.format("delta").load(warehouse.path(name))
-            changes = _changes(name, rows, target, gone, present).persist()
+            changes = _changes(name, rows, target, gone, present).persist(StorageLevel.DISK_ONLY)
         else:
             changes = rows.withColumn(_CHANGE, fn.lit(_NEW))
         try:

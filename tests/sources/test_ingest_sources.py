@@ -15,6 +15,7 @@ from pyspark.sql import functions as fn
 from jobs.cli import main
 from jobs.context import Context
 from jobs.settings.model import Settings
+from jobs.sources.arrival.commits import checked_tables
 from jobs.sources.arrival.completion import completed
 from jobs.sources.fields import identifier, timestamp
 from jobs.sources.folder import FolderSource
@@ -235,3 +236,16 @@ def test_columns_that_a_source_lacks_stay_also_those_of_another_program(
     assert (user["text"], user["attributes"]) == ("Likes elm", [("city", "Ulm")])
     assert (result["tables"][ITEMS]["new"], result["tables"][ITEMS]["changed"]) == (1, 1)
     assert "price" in DeltaTable(warehouse.path(ITEMS)).schema().to_arrow().names
+
+
+def test_judged_rows_wait_on_disk(
+    spark: SparkSession, warehouse: Warehouse, tmp_path: Path
+) -> None:
+    """In memory, half of a hundred million rows would be one array."""
+    for name, content in SHOP.items():
+        (tmp_path / name).write_text(content, "utf-8")
+    tables = checked_tables(spark, warehouse, FolderSource(tmp_path).read(spark), "id", "merge")
+    levels = [table.frame.storageLevel for table in tables]
+    for table in tables:
+        table.frame.unpersist()
+    assert [(level.useDisk, level.useMemory) for level in levels] == [(True, False)] * len(SHOP)

@@ -3,6 +3,7 @@
 - In the order items, users, triples, interactions, rejected rows, so that no reader sees an
   interaction without its item.
 - Of a snapshot, what it lacks goes; a row that it has, if a bad one, stays as it was.
+- Judged rows wait on disk, not in memory, so that their number doesn't matter.
 
 Trade-off: a table is judged before its lock is taken; two ingests at once of the same items may
 each complete them from what stood before.
@@ -31,7 +32,10 @@ ORDER = (ITEMS, USERS, TRIPLES, INTERACTIONS)
 def checked_tables(
     spark: SparkSession, warehouse: Warehouse, raw: list[RawTable], ingest_id: str, mode: str
 ) -> list[CheckedTable]:
-    """Return the tables in the order of their commits, judged and kept in memory or on disk.
+    """Return the tables in the order of their commits, judged and kept on disk.
+
+    Not in memory: Spark reads a block that was too large for it back as one array, and half of the
+    rows may be a block.
 
     `mode` is merge, snapshot or partial.
     """
@@ -46,7 +50,7 @@ def checked_tables(
             known = [tables[ITEMS].good] if ITEMS in tables else []
             there = _as_it_stands(spark, warehouse, ITEMS)
             table = reject_unknown_items(table, known if there is None else [*known, there])
-        table.frame.persist(StorageLevel.MEMORY_AND_DISK)
+        table.frame.persist(StorageLevel.DISK_ONLY)
         tables[table.name] = table
     return list(tables.values())
 
