@@ -94,12 +94,19 @@ class UserTower(nn.Module):
         super().__init__()
         self.blocks = start.blocks
         self.popularity = start.popularity
-        sizes = torch.tensor([block.size for block in start.blocks])
-        for name in ("floor", "half_life", "below"):
-            values = torch.tensor([getattr(block, name) for block in start.blocks])
-            self.register_buffer(name, values.float().repeat_interleave(sizes))
+        self.weigh(start.blocks)
         self.register_buffer("profile_mean", torch.from_numpy(start.profile_mean))
         self.register_buffer("profile_weights", torch.from_numpy(start.profile_weights))
+
+    def weigh(self, weights: Sequence[HistoryWeights]) -> None:
+        """Weigh the items of histories by other `weights`, one for each block.
+
+        The lengths of the blocks' parts of a user vector stay (`gain`, `away`).
+        """
+        sizes = torch.tensor([block.size for block in self.blocks])
+        for name in ("floor", "half_life", "below"):
+            values = torch.tensor([getattr(one, name) for one in weights])
+            self.register_buffer(name, values.float().repeat_interleave(sizes))
 
     def forward(
         self,

@@ -12,8 +12,8 @@
   others. It stands only where the gain over the default, so measured, has a 95 % interval above
   zero.
 
-Trade-off: eight fits of the closed form, some seconds each, and no finer steps of the penalty: on
-three data sets the figures differ by less between them than the intervals are wide.
+Trade-off: up to eight fits of the closed form, some seconds each, and no finer steps of the
+penalty: on three data sets the figures differ by less between them than the intervals are wide.
 """
 
 import logging
@@ -26,7 +26,7 @@ from models.data.arrays import Numbers, Rows
 from models.data.splits import Trial, make_split
 from models.errors import InputError
 from models.evaluation.bootstrap import bootstrap_interval
-from models.evaluation.question import Question, ask, judge
+from models.evaluation.question import Question, ask
 from models.factors.blocks import BELOW_IN_FIT
 from models.factors.ease import EaseBlock, EaseOptions
 from models.factors.start import Algorithms, with_ease
@@ -39,7 +39,8 @@ PENALTIES = (200.0, 500.0, 1000.0)
 PARTS, MOST_PAIRS = 5, 10_000_000
 SURE = 0.999
 """What it takes to change how new users are weighed, of whom validation users are few."""
-FLAT = 10.0
+FLAT, FADING = 0, 1
+FLAT_FLOOR = 10.0
 """A floor of history weights beside which the fading part is little."""
 
 _log = logging.getLogger("nightrank.train")
@@ -82,12 +83,12 @@ def choose_fit(
     question = question.of_some(MOST_PAIRS // question.truth.shape[1])
     if len(question.users) < LEAST_USERS:
         return FitChoice(default)
-    found = _choose(recipe, question, default)
-    parts = recipe.parts(question, default)
-    shares = [_less_unknown(default, share) for share in UNKNOWNS]
-    row, _ = best_of(np.stack([parts.ndcg(one) for one in shares]))
+    fits = [default, *(one for one in _fits(default, trial) if one != default)]
+    ndcg = np.stack([_ndcg_of(recipe, question, one) for one in fits])
+    found = _choose(recipe, question, fits, ndcg[:, :, 0], UNKNOWNS[0])
+    row, _ = best_of(ndcg[0, FADING])
     if row:  # it drowns what else there is to choose, so that all has to be chosen again
-        other = _choose(recipe, question, shares[row])
+        other = _choose(recipe, question, fits, ndcg[:, :, row], UNKNOWNS[row])
         gain = bootstrap_interval(other.ndcg, found.ndcg, RESAMPLES, confidence=SURE)
         if gain[0] > 0:
             found = other
@@ -106,31 +107,41 @@ class _Found:
     gain: tuple[float, float, float]
 
 
-def _choose(recipe: Recipe, question: Question, default: Algorithms) -> _Found:
-    default, trial = _fading_or_flat(recipe, question, default), question.trial
-    fits = [default, *(one for one in _fits(default, trial) if one != default)]
-    rows = [judge(question, recipe.scorer(trial, one)).ndcg() for one in fits]
-    best = fits[int(np.argmax([row.mean() for row in rows]))]
+def _choose(
+    recipe: Recipe, question: Question, fits: Sequence[Algorithms], ndcg: Numbers, share: float
+) -> _Found:
+    """Choose by each user's `ndcg` [fits, 2, u], flat and fading; `share` is popularity's."""
+    fades, _ = best_of(ndcg[0])  # flat stands first: that there is an order is for the data to show
+    fits = [_weighed(one, fades, share) for one in fits]
+    best = fits[int(ndcg[:, fades].mean(axis=1).argmax())]
     parts = recipe.parts(question, best)
-    rows.append(_learned(parts, best))
-    unseen = _by_others(np.stack(rows))
-    row, gain = best_of(np.stack(rows))
+    rows = np.vstack([ndcg[:, fades], _learned(parts, best)])
+    row, gain = best_of(rows)
     everybody = np.ones(len(question.users), dtype=np.bool_)
     fit = fits[row] if row < len(fits) else likeliest(parts, best, everybody)
-    return _Found(fit, unseen if gain[0] > 0 else rows[0], gain)
+    return _Found(fit, _by_others(rows) if gain[0] > 0 else rows[0], gain)
 
 
-def _fading_or_flat(recipe: Recipe, question: Question, default: Algorithms) -> Algorithms:
-    """Return `default`, without fading unless that gains: an order is for the data to show."""
-    options = (_flat(default), default)
-    row, _ = best_of(np.stack([recipe.parts(question, one).ndcg(one) for one in options]))
-    return options[row]
+def _ndcg_of(recipe: Recipe, question: Question, fit: Algorithms) -> Numbers:
+    """Return each user's NDCG@10 [2, s, u] by one `fit`: flat and fading, by popularity's share."""
+    fitted = recipe.scorer(question.trial, fit)
+    found = []
+    for fades in (FLAT, FADING):
+        parts = recipe.parts_of(question, fitted, _weighed(fit, fades, 1.0))
+        found.append([parts.ndcg(_weighed(fit, fades, share)) for share in UNKNOWNS])
+    return np.array(found)
 
 
-def _less_unknown(algorithms: Algorithms, share: float) -> Algorithms:
-    weighing = algorithms.popularity
-    less = replace(weighing, unknown_visiting=share * weighing.unknown_visiting)
-    return replace(algorithms, popularity=less)
+def _weighed(fit: Algorithms, fades: int, share: float) -> Algorithms:
+    """Return `fit` FLAT or FADING, with a share of popularity's weight for the little known."""
+    floors = {} if fades else {"floor": FLAT_FLOOR}
+    blocks = (replace(one, weights=replace(one.weights, **floors)) for one in fit.blocks)
+    unknown = share * fit.popularity.unknown_visiting
+    return replace(
+        fit,
+        blocks=tuple(blocks),
+        popularity=replace(fit.popularity, unknown_visiting=unknown),
+    )
 
 
 def _fits(default: Algorithms, trial: Trial) -> Iterator[Algorithms]:
@@ -185,13 +196,6 @@ def choose_on_past(recipe: Recipe, trial: Trial, profiles: Sequence[str]) -> Alg
     except InputError:  # nobody has enough positives yet
         return Algorithms()
     return choose_fit(recipe, split.tuning, profiles, Algorithms()).algorithms
-
-
-def _flat(algorithms: Algorithms) -> Algorithms:
-    blocks = [
-        replace(block, weights=replace(block.weights, floor=FLAT)) for block in algorithms.blocks
-    ]
-    return replace(algorithms, blocks=tuple(blocks))
 
 
 def _ease(algorithms: Algorithms) -> EaseOptions | None:

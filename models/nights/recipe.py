@@ -102,8 +102,17 @@ class Recipe:
 
     def parts(self, question: Question, algorithms: Algorithms) -> ScoreParts:
         """Fit to the training part of the question's trial; the scores of its users in parts."""
+        return self.parts_of(question, self.scorer(question.trial, algorithms), algorithms)
+
+    def parts_of(
+        self, question: Question, fitted: TowerScorer, algorithms: Algorithms
+    ) -> ScoreParts:
+        """Return what `parts` does, of what is `fitted` by the same options.
+
+        Histories are weighed as `algorithms` say from now on.
+        """
         trial, users = question.trial, question.users
-        fitted = self.scorer(trial, algorithms)
+        fitted.towers.users.weigh([block.weights for block in algorithms.blocks])
         padded = pad_histories(
             question.histories, trial.threshold, self.length, len(fitted.ranking)
         )

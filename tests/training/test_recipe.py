@@ -15,7 +15,7 @@ from models.evaluation.contender import Contender
 from models.evaluation.question import ask, judge
 from models.factors.start import BLOCKS, Algorithms
 from models.factors.text_map import content_features
-from models.nights.fit_choice import FLAT, FitChoice, best_of, choose_fit, choose_on_past
+from models.nights.fit_choice import FLAT_FLOOR, FitChoice, best_of, choose_fit, choose_on_past
 from models.nights.past_nights import past_night
 from models.nights.recipe import Recipe
 from models.nights.standings import night_standings
@@ -95,7 +95,7 @@ def test_histories_fade_and_popularity_counts_where_that_shows() -> None:
     default = Algorithms()
     tuning = make_split("warm", firm_tastes(), 4.0).tuning
     firm = choose_fit(RECIPE, tuning, NAMES, default).algorithms
-    assert floors(firm) == [FLAT] * len(BLOCKS)
+    assert floors(firm) == [FLAT_FLOOR] * len(BLOCKS)
     assert firm.popularity.unknown_visiting < default.popularity.unknown_visiting
     tuning = make_split("warm", changing_tastes(), 4.0).tuning
     changing = choose_fit(RECIPE, tuning, NAMES, default).algorithms
@@ -133,6 +133,21 @@ def test_parts_rank_as_the_fitted_towers_do() -> None:
         answer = judge(question, RECIPE.scorer(question.trial, algorithms))
         parts = RECIPE.parts(question, algorithms)
         np.testing.assert_allclose(parts.ndcg(algorithms), answer.ndcg(), atol=1e-6)
+
+
+def test_other_weights_of_histories_need_no_other_fit() -> None:
+    question = ask(make_split("warm", fashion(), 4.0).tuning, NAMES)
+    blocks = tuple(replace(one, weights=replace(one.weights, floor=FLAT_FLOOR)) for one in BLOCKS)
+    flat = replace(Algorithms(), blocks=blocks)
+    fading = RECIPE.parts(question, Algorithms())
+    fitted = RECIPE.scorer(question.trial, Algorithms())
+    for one, other in zip(
+        RECIPE.parts_of(question, fitted, flat).blocks,
+        RECIPE.parts(question, flat).blocks,
+        strict=True,
+    ):
+        torch.testing.assert_close(one, other)
+    assert not torch.equal(RECIPE.parts_of(question, fitted, flat).blocks[0], fading.blocks[0])
 
 
 def test_likelihood_finds_the_block_that_says_what_is_liked() -> None:
