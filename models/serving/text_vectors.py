@@ -18,7 +18,6 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
 from models.data.arrays import Factors
-from models.processors import usable_cores
 from models.serving.bundle import ENCODER, TOKENIZER, Bundle, ExportedEncoder
 from models.serving.runtime import open_session
 
@@ -99,6 +98,8 @@ class TextEncoders:
 
     def of(self, bundle: Bundle) -> Encode:
         """Return what encodes texts as the version does; InputError where it isn't exported."""
+        from models.processors import usable_cores  # needs joblib, which executors go without
+
         encoder, files = bundle.encoder, bundle.manifest.files
         key = files[ENCODER].sha256, files[TOKENIZER].sha256, encoder.facts
         if key not in self._by_files:
