@@ -3,7 +3,6 @@
 - A text is encoded alone, without padding: dynamic int8 takes its scales from the whole batch, so
   a vector would otherwise depend on its neighbours (microsoft/onnxruntime#10111).
 - Threads encode different texts at once, which suits small models better than sharing one text.
-
 - `KeptVectors` remembers what it encoded; `TextEncoders` does so for several versions, of which
   those with the same encoder (a version and its refit) share their vectors.
 

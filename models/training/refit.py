@@ -49,8 +49,8 @@ def write_refit(
     """Fit the closed form of an exported version to `interactions`; write its files to `folder`.
 
     `profiles` are the texts of all users; `encode` gives the vectors of texts by the version's
-    encoder. Raises InputError where the version doesn't say what it
-    was fitted with, or there is no positive to fit to.
+    encoder. Raises InputError where the version doesn't say what it was fitted with, or there is
+    no positive to fit to.
     """
     threshold = bundle.positive_threshold
     if not len(interactions.positives(threshold)):
